@@ -1,0 +1,55 @@
+# `make` alone lists the targets. Everything runs in ./.venv, which is made on demand from the hashes
+# in requirements.lock: with uv where it is installed, else with python3 -m venv and pip.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml requirements.lock
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --require-hashes -r requirements.lock && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps -e . ; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e . ; \
+	fi
+	@touch $@
+
+setup: $(READY) ## make .venv with everything the other targets need
+
+demo: $(READY) ## watch real files become real outcomes on a private Postgres
+	@$(BIN)/actiond demo
+
+dev: $(READY) ## run a daemon on a durable private Postgres, reloading processors when their files change
+	@$(BIN)/actiond dev
+
+quick: $(READY) ## the tests that take under a minute
+	@$(BIN)/pytest -q -m "not slow"
+
+test: $(READY) ## all tests, on one Postgres
+	@$(BIN)/pytest -q
+
+test-all: $(READY) ## all tests, on the oldest and on the newest Postgres found here
+	@$(BIN)/python tests/matrix.py
+
+check: $(READY) ## format, lint, types, house rules
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q tests/house
+
+bench: $(READY) ## the benchmark: under four minutes, each figure with its target
+	@$(BIN)/python -m tests.bench
+
+lock: $(READY) ## write requirements.lock anew (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --all-extras --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and what was built
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help setup demo dev quick test test-all check bench lock clean
