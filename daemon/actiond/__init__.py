@@ -1,1 +1,48 @@
+"""actiond turns INSERTed Postgres rows into work that gets done, and keeps the record.
+
+These are the words for authors of processors and for producers; the daemon itself is started with
+`actiond run`.
+"""
+
+from actiond.contract.action import Action
+from actiond.contract.batch import Batch
+from actiond.contract.policy import Policy
+from actiond.contract.processor import Processor, batch_processor, processor
+from actiond.postgres.enqueue import enqueue, enqueue_many
+from actiond.postgres.statements import Statements
+from actiond.words.errors import ProcessorInvalid
+from actiond.words.outcome import (
+    ALLOW_RETRY,
+    KEEP_ALIVE,
+    SUDDEN_DEATH,
+    Canceled,
+    Completed,
+    Deferred,
+    Failed,
+    Failure,
+    RetryBehavior,
+)
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ALLOW_RETRY",
+    "KEEP_ALIVE",
+    "SUDDEN_DEATH",
+    "Action",
+    "Batch",
+    "Canceled",
+    "Completed",
+    "Deferred",
+    "Failed",
+    "Failure",
+    "Policy",
+    "Processor",
+    "ProcessorInvalid",
+    "RetryBehavior",
+    "Statements",
+    "batch_processor",
+    "enqueue",
+    "enqueue_many",
+    "processor",
+]

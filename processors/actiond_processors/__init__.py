@@ -1,1 +1,1 @@
-
+"""Built-in processors: one a file, each importing only `actiond`."""

@@ -1,0 +1,1 @@
+"""Floor 4: one batch, from claimed rows to saved outcomes."""

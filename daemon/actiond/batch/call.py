@@ -1,0 +1,137 @@
+"""One handler call: in the event loop or in a thread, inside a deadline, and whatever it raises stays here.
+
+A call is stopped by cancelling its task once. A handler that goes on all the same is a runaway: after a grace
+time its actions are settled without it and its place is written off, because nothing can end it from outside.
+
+The one `except BaseException` of the daemon is here: SystemExit or KeyboardInterrupt out of a handler would
+tear down the whole loop, and a stray CancelledError would vanish. Our own cancellation is told apart by
+`stop`, that of the daemon around us by its cancel scope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from actiond.batch import never_awaited
+
+GRACE_S = 5.0  # from being stopped to being called a runaway
+
+
+class Stop(StrEnum):
+    """Why a call is stopped from outside."""
+
+    TIMEOUT = "timeout"
+    DRAIN = "the daemon stopped while it ran"
+    CUT_OFF = "the daemon lost its lease while it ran"
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a call ended: exactly one of value, error, stopped counts."""
+
+    took_s: float
+    value: Any = None
+    error: BaseException | None = None
+    stopped: Stop | None = None
+    never_awaited: list[str] = field(default_factory=list)
+
+
+class Call:
+    """Create, then `run()` once, in a task of its own kind: `stop` cancels that task."""
+
+    def __init__(
+        self,
+        handler: Callable[[Any], Any],
+        in_loop: bool,
+        timeout_s: float,
+        runaway: Callable[[Call], None],
+        threads: anyio.CapacityLimiter | None = None,
+    ) -> None:
+        self._handler = handler
+        self._in_loop = in_loop
+        self._timeout_s = timeout_s
+        self._runaway = runaway
+        self._threads = threads
+        self._task: asyncio.Task[Any] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._began_s = 0.0
+        self._thread_runs = False
+        self.stopped: Stop | None = None
+        self.abandoned = False
+
+    @property
+    def running_s(self) -> float:
+        """Since when."""
+        return time.monotonic() - self._began_s
+
+    async def run(self, argument: Any) -> Ended:
+        """Call the handler. Raises only the cancellation of the daemon itself."""
+        self._task = asyncio.current_task()
+        self._began_s = time.monotonic()
+        self._later(self._timeout_s, lambda: self.stop(Stop.TIMEOUT))
+        names = never_awaited.listen()
+        value, error = None, None
+        try:
+            value = await self._called(argument)
+            if inspect.iscoroutine(value):
+                names.append(value.__qualname__)
+                value.close()
+                value = None
+        except BaseException as raised:
+            if isinstance(raised, asyncio.CancelledError) and self.stopped is None and _daemon_is_cancelled():
+                raise
+            error = raised
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            if self.stopped is not None and self._task is not None:
+                self._task.uncancel()
+            self._task = None
+        return Ended(self.running_s, value, error, self.stopped, names)
+
+    def stop(self, why: Stop) -> None:
+        """Cancel the handler, once. Without effect when it has ended."""
+        if self._task is None or self.stopped is not None:
+            return
+        self.stopped = why
+        self._task.cancel()
+        self._later(GRACE_S, self._out_of_grace)
+
+    async def _called(self, argument: Any) -> Any:
+        if self._in_loop:
+            return await self._handler(argument)
+        in_thread = functools.partial(self._in_thread, argument)
+        return await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._threads)
+
+    def _in_thread(self, argument: Any) -> Any:
+        self._thread_runs = True
+        try:
+            return self._handler(argument)
+        finally:
+            self._thread_runs = False
+
+    @property
+    def left_a_thread(self) -> bool:
+        """Stopped, but its thread still runs: nothing can end a thread."""
+        return self._thread_runs
+
+    def _later(self, delay_s: float, do: Callable[[], None]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(delay_s, do))
+
+    def _out_of_grace(self) -> None:
+        self.abandoned = True
+        self._runaway(self)
+
+
+def _daemon_is_cancelled() -> bool:
+    return anyio.current_effective_deadline() == float("-inf")

@@ -1,0 +1,256 @@
+"""The hands of one processor: claimed work that is ready, and the calls that run.
+
+Workers are tasks that take one piece of work after the other and end when there is none, so an idle processor
+has none. The loop fills, the writer empties; the crew only rings when one of the two is worth a look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from actiond.batch.batch_run import Outcomes, run_rows
+from actiond.batch.call import Call, Ended, Stop
+from actiond.batch.run import Run
+from actiond.batch.transaction import HandlerTransactions
+from actiond.batch.write_back import WriteBack
+from actiond.contract.policy import Policy
+from actiond.contract.processor import Processor
+from actiond.host.log import get_logger
+from actiond.postgres.action_store import ActionStore
+from actiond.postgres.connection import Pool
+from actiond.rules.pace import Speed
+from actiond.rules.settlement import settle
+from actiond.words.claimed import ClaimedRow, Settlement
+from actiond.words.log_lines import LogLine
+from actiond.words.outcome import Failed
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all crews of a daemon share."""
+
+    tasks: TaskGroup  # the calls live here
+    calls: anyio.CapacityLimiter | None  # over all processors; None = no limit
+    threads: anyio.CapacityLimiter  # for handlers that are not async
+    suspects: asyncio.Lock  # rows that daemons died on run one at a time on a daemon
+    handler_pool: Pool
+    runaway: Callable[[], None]  # one more handler that nothing can end
+
+
+@dataclass(slots=True)
+class Work:
+    """What one call gets."""
+
+    run: Run
+    rows: list[ClaimedRow]
+
+    @property
+    def suspect(self) -> bool:
+        """Did a daemon die on it? (Such rows are claimed alone.)"""
+        return self.rows[0].crashes > 0
+
+
+class Crew:
+    """Runs work of one processor, `policy.concurrency` calls at once."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        policy: Policy,
+        store: ActionStore,
+        writer: WriteBack,
+        shared: Shared,
+        ring: Callable[[], None],
+    ) -> None:
+        self.processor = processor
+        self.policy = policy
+        self.speed = Speed()
+        self._store = store
+        self._writer = writer
+        self._shared = shared
+        self._ring = ring
+        self._ready: deque[Work] = deque()
+        self._calls: dict[Call, Work] = {}
+        self._workers = 0
+        self._runs: dict[int, Run] = {}
+
+    @property
+    def in_hand(self) -> int:
+        """Calls running and waiting to start."""
+        return len(self._ready) + self._workers
+
+    @property
+    def running(self) -> int:
+        """Calls that run."""
+        return self._workers
+
+    @property
+    def suspect_allowed(self) -> bool:
+        """May a row that daemons died on be claimed now?"""
+        return not self._shared.suspects.locked()
+
+    @property
+    def runs(self) -> list[int]:
+        """Ids of runs that have rows here."""
+        return list(self._runs)
+
+    def add(self, run_id: int, rows: Sequence[ClaimedRow]) -> None:
+        """The rows of one claim."""
+        run = Run.of(run_id, self.processor.name, rows)
+        self._runs[run_id] = run
+        if self.processor.batch:
+            self._ready.append(Work(run, list(rows)))
+        else:
+            self._ready.extend(Work(run, [row]) for row in rows)
+        self._hire()
+
+    def withdraw(self, run_id: int, action_id: int) -> None:
+        """A person canceled or held this action, or its claim was lost: let the handler see it."""
+        if run_id in self._runs:
+            self._runs[run_id].withdrawn.add(action_id)
+
+    def stop_calls(self, why: Stop) -> int:
+        """Cancel what runs; gives how many calls that were."""
+        for call in list(self._calls):
+            call.stop(why)
+        return len(self._calls)
+
+    async def give_back(self) -> int:
+        """What never started goes back, uncharged."""
+        waiting: dict[int, list[int]] = {}
+        for work in self._ready:
+            waiting.setdefault(work.run.id, []).extend(row.id for row in work.rows)
+        self._ready.clear()
+        returned = 0
+        for run_id, ids in waiting.items():
+            returned += await self._store.give_back(run_id, ids)
+            run = self._runs[run_id]
+            run.open -= len(ids)
+            if run.open == 0:
+                del self._runs[run_id]
+                self._writer.add([], run)
+        return returned
+
+    def forget(self) -> None:
+        """The claims were lost: whatever is here is no longer ours."""
+        self._ready.clear()
+        self._runs.clear()
+        self.stop_calls(Stop.CUT_OFF)
+
+    def _hire(self) -> None:
+        for _ in range(min(len(self._ready), self.policy.concurrency - self._workers)):
+            self._workers += 1
+            self._shared.tasks.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """One worker: until there is no more work, or too many workers."""
+        abandoned = False
+        try:
+            while self._ready and self._workers <= self.policy.concurrency and not abandoned:
+                work = self._ready.popleft()
+                async with self._place(work):
+                    abandoned = await self._one(work)
+        finally:
+            if not abandoned:  # a runaway's place was written off when it was found out
+                self._workers -= 1
+                self._ring()
+
+    @asynccontextmanager
+    async def _place(self, work: Work) -> AsyncIterator[None]:
+        """Where it may run: within the limit of the daemon; a suspect with no other suspect beside it."""
+        async with AsyncExitStack() as places:
+            if self._shared.calls is not None:
+                await places.enter_async_context(self._shared.calls)
+            if work.suspect:
+                await places.enter_async_context(self._shared.suspects)
+            yield
+
+    async def _one(self, work: Work) -> bool:
+        """One call and its settlements; True if it was abandoned meanwhile."""
+        policy, scope = self.policy, work.run.scope()
+        call = Call(
+            self.processor.handler, self.processor.is_async, policy.timeout, self._runaway, self._shared.threads
+        )
+        self._calls[call] = work
+        transactions = None
+        if self.processor.batch:
+            transactions = HandlerTransactions(self._shared.handler_pool, self._store, policy.rules, scope)
+        try:
+            outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, transactions)
+        finally:
+            self._calls.pop(call, None)
+        if call.abandoned:
+            return True
+        self._settle(work, outcomes)
+        return False
+
+    def _settle(self, work: Work, outcomes: Outcomes) -> None:
+        ended, rules = outcomes.ended, self.policy.rules
+        took_s = ended.took_s if ended else 0.0
+        if ended is not None:
+            self.speed.ended(took_s)
+            self._tell(work, ended)
+        settlements = [
+            settle(row, work.run.id, outcome, rules, random.random())  # noqa: S311 - jitter
+            for row, outcome in outcomes.decided
+        ]
+        for settlement in settlements:
+            if settlement.kind in ("failed", "retried"):
+                self._tell_failed(settlement)
+        work.run.ended(len(work.rows), took_s)
+        if work.run.open == 0:
+            self._runs.pop(work.run.id, None)
+        if outcomes.dropped:
+            return
+        quiet = self._writer.waiting > 0 and len(self._ready) > 0
+        self._writer.add(settlements, work.run)
+        if not quiet:
+            self._ring()
+
+    def _runaway(self, call: Call) -> None:
+        """Out of grace: settle without it, and let another worker take its place."""
+        work = self._calls.pop(call)
+        log.error(
+            LogLine.HANDLER_RUNAWAY, processor=self.processor.name, run_id=work.run.id, over_s=round(call.running_s, 1)
+        )
+        ended = Ended(call.running_s, stopped=call.stopped)
+        failed = Failed(f"{call.stopped}: the handler ignored that it was stopped")
+        if call.stopped is Stop.CUT_OFF:
+            self._settle(work, Outcomes([], work.rows, ended))
+        else:
+            self._settle(work, Outcomes([(row, failed) for row in work.rows], [], ended))
+        self._workers -= 1
+        self._shared.runaway()
+        self._hire()
+        self._ring()
+
+    def _tell(self, work: Work, ended: Ended) -> None:
+        about = {"processor": self.processor.name, "run_id": work.run.id}
+        if len(work.rows) == 1:
+            about["action_id"] = work.rows[0].id
+        if ended.stopped is Stop.TIMEOUT:
+            log.error(LogLine.HANDLER_TIMED_OUT, timeout_s=self.policy.timeout, **about)
+        if ended.never_awaited:
+            log.error(LogLine.COROUTINE_NEVER_AWAITED, coroutine=ended.never_awaited[0], **about)
+
+    def _tell_failed(self, settlement: Settlement) -> None:
+        log.error(
+            LogLine.ACTION_FAILED,
+            processor=self.processor.name,
+            run_id=settlement.run_id,
+            action_id=settlement.id,
+            status="pending" if settlement.kind == "retried" else "failed",
+            error=settlement.error,
+            retries_left=settlement.retries_left,
+            retry_in_s=settlement.delay_s,
+        )

@@ -1,0 +1,55 @@
+"""One run in memory: the rows of one claim, how many are still open, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from actiond.contract.action import Scope
+from actiond.postgres.action_store import EndedRun
+from actiond.words.claimed import ClaimedRow
+
+BUCKETS = 32  # log2 of milliseconds: up to 2**31 ms, 24 days
+
+
+def bucket(amount_s: float) -> int:
+    """0 for under a millisecond, then 1 for 1 ms, 2 for 2 to 3 ms, 3 for 4 to 7 ms, ..."""
+    return min(max(0, int(amount_s * 1000)).bit_length(), BUCKETS - 1)
+
+
+@dataclass(slots=True)
+class Run:
+    """Its id is the fence of its rows."""
+
+    id: int
+    processor: str
+    open: int  # rows without an outcome
+    withdrawn: set[int] = field(default_factory=set)  # canceled, held or taken away meanwhile
+    waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    times: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+
+    @classmethod
+    def of(cls, run_id: int, processor: str, rows: Sequence[ClaimedRow]) -> Run:
+        """From the answer of a claim."""
+        run = cls(run_id, processor, len(rows))
+        for row in rows:
+            run.waits[bucket(row.waited_s)] += 1
+        return run
+
+    def scope(self) -> Scope:
+        """For one call on rows of this run."""
+        return Scope(self.id, self.processor, withdrawn=self.withdrawn)
+
+    def ended(self, rows: int, took_s: float) -> None:
+        """A call on so many rows is over."""
+        self.open -= rows
+        self.times[bucket(took_s)] += rows
+
+    def closed(self) -> EndedRun:
+        """For the run row, once nothing is open."""
+        return EndedRun(self.id, _array(self.waits), _array(self.times))
+
+
+def _array(counts: Sequence[int]) -> str:
+    last = max((place for place, count in enumerate(counts) if count), default=-1)
+    return "{" + ",".join(map(str, counts[: last + 1])) + "}"

@@ -1,0 +1,78 @@
+"""batch.transaction(): the handler's writes and its marks commit together.
+
+Exactly once, for work in the same database. The rows are locked at entry, so a cancel waits until the commit
+and a rescue finds them decided; rows that are not ours any more leave the batch. Begin, commit and rollback are
+shielded: a timeout must not leave it open whether they happened.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from actiond.contract.action import Action, Scope
+from actiond.contract.batch import Batch
+from actiond.postgres.action_store import ActionStore
+from actiond.postgres.connection import Pool, Pooled
+from actiond.rules.settlement import Rules, settle
+from actiond.words.errors import LeaseLost
+
+_SHIELD_S = 5.0
+
+
+class HandlerTransactions:
+    """Transactions of one call. Connections come from a pool of their own: handlers may hold them for long."""
+
+    def __init__(self, pool: Pool, store: ActionStore, rules: Rules, scope: Scope) -> None:
+        self._pool = pool
+        self._store = store
+        self._rules = rules
+        self._scope = scope
+
+    @asynccontextmanager
+    async def __call__(self, batch: Batch[Any], actions: Sequence[Action[Any]]) -> AsyncIterator[Pooled]:
+        before = {action.id: action.outcome for action in actions}
+        async with self._pool.acquire() as connection:
+            transaction = connection.transaction()
+            with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
+                await transaction.start()
+            try:
+                ours = await self._enter(connection, batch, actions)
+                yield connection
+                await self._write(connection, ours)
+            except BaseException:
+                for action in actions:
+                    action.outcome = before[action.id]
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_SHIELD_S):
+                    await transaction.rollback()
+                raise
+            with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
+                await transaction.commit()
+        for action in ours:
+            if action.outcome is None:
+                action.outcome = before[action.id]
+            else:
+                self._scope.settled.add(action.id)
+
+    async def _enter(self, connection: Pooled, batch: Batch[Any], actions: Sequence[Action[Any]]) -> list[Action[Any]]:
+        still = await self._store.lock_claimed(connection, self._scope.run_id, [action.id for action in actions])
+        gone = [action for action in actions if action.id not in still and action.id not in self._scope.settled]
+        self._scope.withdrawn.update(action.id for action in gone)
+        batch.drop(gone)
+        ours = [action for action in actions if action.id in still]
+        for action in ours:
+            action.outcome = None
+        return ours
+
+    async def _write(self, connection: Pooled, ours: Sequence[Action[Any]]) -> None:
+        settlements = [
+            settle(action.row, self._scope.run_id, action.outcome, self._rules, random.random())  # noqa: S311 - jitter
+            for action in ours
+            if action.outcome is not None
+        ]
+        if settlements and await self._store.settle_within(connection, settlements):
+            raise LeaseLost("rows locked in a transaction were not ours")

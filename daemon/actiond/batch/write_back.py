@@ -1,0 +1,151 @@
+"""Outcomes go back, until the database has confirmed them.
+
+A settlement leaves memory only then, so a crash can repeat an action but cannot lose its outcome. What is
+ready travels with the next claim in one statement. When the answer is lost the same outcomes are sent again:
+those that had landed change nothing. When the database refuses a value, the row it belongs to is found by
+bisection and gets a failure that says so; the others land.
+
+Too many unsaved settlements shut the gate: no more rows are claimed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from actiond.batch.run import Run
+from actiond.host.log import get_logger
+from actiond.postgres.action_store import ActionStore, Answer, Claim, EndedRun, Parcel
+from actiond.postgres.connection import Trouble, in_words, trouble
+from actiond.rules.bisect import Bisection
+from actiond.rules.settlement import unstorable
+from actiond.words.claimed import Settlement
+from actiond.words.errors import AnswerLost
+from actiond.words.log_lines import LogLine
+
+PARCEL_MAX = 5_000  # outcomes in one statement
+
+log = get_logger()
+
+
+class WriteBack:
+    """The outcomes of one processor on this daemon."""
+
+    def __init__(self, store: ActionStore, processor: str) -> None:
+        self._store = store
+        self._processor = processor
+        self._waiting: list[Settlement] = []
+        self._ended: list[EndedRun] = []
+        self._resent: set[int] = set()  # ids sent before, answer unknown
+        self._travelling = 0
+        self._oldest_s = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Outcomes (and ends of runs) that nobody is carrying yet."""
+        return len(self._waiting) or len(self._ended)
+
+    @property
+    def unsaved(self) -> int:
+        """Outcomes that the database has not confirmed."""
+        return len(self._waiting) + self._travelling
+
+    @property
+    def oldest_s(self) -> float:
+        """How long the oldest of them waits."""
+        return time.monotonic() - self._oldest_s if self.waiting else 0.0
+
+    def add(self, settlements: Sequence[Settlement], run: Run) -> None:
+        """Outcomes of one call; when nothing of the run is open, its end too."""
+        if not self.waiting:
+            self._oldest_s = time.monotonic()
+        self._waiting += settlements
+        if run.open == 0:
+            self._ended.append(run.closed())
+
+    async def send(self, claim: Claim | None, limit: int | None = None, batch: bool = False) -> Answer:
+        """What waits, and this claim, in one statement; `limit`: of calls over all daemons.
+
+        AnswerLost and errors of the connection leave the outcomes waiting, to be sent again.
+        """
+        parcel = self._take()
+        try:
+            if claim is not None and limit is not None:
+                answer = await self._store.step_within_limit(parcel, claim, limit, batch)
+            else:
+                answer = await self._store.step(parcel, claim)
+        except BaseException as error:
+            self._put_back(parcel, unknown=isinstance(error, AnswerLost))
+            if trouble(error) is not Trouble.REFUSED or isinstance(error, AnswerLost) or not parcel:
+                raise
+            await self._bisect()
+            return Answer([])
+        await self._confirmed(parcel, answer)
+        return answer
+
+    def drop(self) -> int:
+        """Forget everything: this daemon was declared dead, its outcomes are fenced."""
+        dropped = len(self._waiting)
+        self._waiting, self._ended, self._resent = [], [], set()
+        return dropped
+
+    def _take(self) -> Parcel:
+        settlements, self._waiting = self._waiting[:PARCEL_MAX], self._waiting[PARCEL_MAX:]
+        ended: list[EndedRun] = []
+        if not self._waiting:  # the end of a run must not overtake its outcomes
+            ended, self._ended = self._ended, []
+        self._travelling = len(settlements)
+        return Parcel(settlements, ended)
+
+    def _put_back(self, parcel: Parcel, unknown: bool) -> None:
+        self._travelling = 0
+        self._waiting = [*parcel.settlements, *self._waiting]
+        self._ended = [*parcel.ended, *self._ended]
+        if unknown:
+            self._resent.update(s.id for s in parcel.settlements)
+
+    async def _confirmed(self, parcel: Parcel, answer: Answer) -> None:
+        self._travelling = 0
+        # A row that was sent twice may well have landed the first time and moved on since: nothing to report.
+        late = [s for s in answer.fenced if s.id not in self._resent]
+        if self._resent:
+            self._resent.difference_update(s.id for s in parcel.settlements)
+        if late:
+            ids = await self._store.note_fenced(late)
+            if ids:
+                log.warning(LogLine.OUTCOMES_FENCED, processor=self._processor, rows=len(ids), actions=ids[:20])
+
+    async def _bisect(self) -> None:
+        """Some outcome cannot be stored: find it, replace it, save the rest."""
+        parcel = self._take()
+        search = Bisection(list(parcel.settlements))
+        open_ = list(parcel.settlements)
+        try:
+            while (part := search.next()) is not None:
+                try:
+                    answer = await self._store.step(Parcel(part), None)
+                except Exception as error:  # the boundary of a connection
+                    if trouble(error) is not Trouble.REFUSED or isinstance(error, AnswerLost):
+                        raise
+                    if len(part) == 1:
+                        await self._store.step(Parcel([self._refused(part[0], error)]), None)
+                        open_.remove(part[0])
+                    search.refused()
+                    continue
+                search.accepted()
+                kept = {s.id for s in part}
+                open_ = [s for s in open_ if s.id not in kept]
+                await self._confirmed(Parcel(part), answer)
+        finally:
+            self._put_back(Parcel(open_, parcel.ended), unknown=True)
+
+    def _refused(self, settlement: Settlement, error: Exception) -> Settlement:
+        log.error(
+            LogLine.OUTCOME_REFUSED,
+            processor=self._processor,
+            run_id=settlement.run_id,
+            action_id=settlement.id,
+            sqlstate=getattr(error, "sqlstate", None),
+            error=in_words(error),
+        )
+        return unstorable(settlement, in_words(error))

@@ -1,0 +1,80 @@
+"""`actiond`: a lazy group of commands, and errors in one line that say what to do.
+
+A command is imported when it is called, so `actiond --help` stays quick. Exit codes: 0 done; 1 something is
+wrong, and the line says what; 2 a wrong setting or option; 3 the database does not answer; 4 the schema does
+not fit; 70 a bug of actiond; 75 stopped, but a handler had to be left behind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from actiond.words.errors import ActiondError, AuthorError, OperatorError
+
+#: name -> (module, help). The help stands here so that listing the commands imports none of them.
+COMMANDS = {
+    "run": ("run", "Run the daemon."),
+    "dev": ("dev", "Run it on a private durable Postgres, reloading processors when their files change."),
+    "demo": ("demo", "Watch real files become real outcomes on a private Postgres."),
+    "migrate": ("migrate", "Bring the schema up to date."),
+    "enqueue": ("enqueue", "Ask for work: one action, or one for each line of a file."),
+    "wake": ("wake", "Tell processors to look again."),
+    "status": ("status", "What is waiting, running, failing; the daemons; problems."),
+    "ls": ("ls", "List actions."),
+    "show": ("show", "One action: its row, its runs, its history."),
+    "processors": ("processors", "The policy of each processor, and where each value comes from."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"actiond.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="actiond", message="actiond %(version)s")
+def cli() -> None:
+    """INSERTed Postgres rows become work that gets done, with a record of every outcome."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The console script."""
+    try:
+        return cli.main(arguments, prog_name="actiond", standalone_mode=False) or 0
+    except click.exceptions.Abort:
+        return _say("stopped", 130)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except OperatorError as wrong:
+        return _say(str(wrong), wrong.exit_code)
+    except (AuthorError, ActiondError) as wrong:
+        return _say(str(wrong), 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us has gone, as in `actiond ls | head`
+        return 0
+
+
+def _say(line: str, code: int) -> int:
+    click.echo(f"actiond: {line}", err=True)
+    return code

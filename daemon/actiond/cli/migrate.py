@@ -1,0 +1,48 @@
+"""actiond migrate."""
+
+from __future__ import annotations
+
+import anyio
+import click
+
+from actiond.cli import output
+from actiond.host import settings
+from actiond.postgres import migrate as migrations
+from actiond.postgres.connection import first_connect
+
+
+@click.command("migrate")
+@click.option("--dsn", help="The database (default: ACTIOND_DSN).")
+@click.option("--status", "only_status", is_flag=True, help="Show what is applied and what is due; change nothing.")
+@click.option("--sql", "only_sql", is_flag=True, help="Print the whole schema as SQL, for a DBA; touch no database.")
+@click.option("--json", "as_json", is_flag=True)
+def command(dsn: str | None, only_status: bool, only_sql: bool, as_json: bool) -> None:
+    """Apply migrations that are due, and functions that changed. Safe to run at any time, also twice at once."""
+    if only_sql:
+        click.echo(migrations.script())
+        return
+    chosen = settings.read(dsn=dsn)
+    if only_status:
+        steps = anyio.run(_plan, chosen.work_dsn)
+        rows = [{"migration": s.migration.name, "state": _state(s)} for s in steps]
+        output.table(rows, as_json=as_json)
+        return
+    applied = anyio.run(migrations.migrate, chosen.work_dsn)
+    if as_json:
+        output.print_json({"applied": applied})
+    else:
+        click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+
+
+async def _plan(dsn: str) -> list[migrations.Step]:
+    connection = await first_connect(dsn)
+    try:
+        return await migrations.plan(connection)
+    finally:
+        connection.terminate()
+
+
+def _state(step: migrations.Step) -> str:
+    if not step.applied:
+        return "due"
+    return "changed: will be applied again" if step.changed else "applied"

@@ -1,0 +1,64 @@
+"""Tables for people, JSON for programs: every command says the same in both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actiond.words.duration import in_words
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, default=_jsonable, ensure_ascii=False))
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing", title: str | None = None
+) -> None:
+    """Rows with the same keys."""
+    if as_json:
+        print_json(list(rows))
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        number = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
+        drawn.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell(value)) for value in row.values()))
+    Console(soft_wrap=False).print(drawn)
+
+
+def cell(value: Any) -> str:
+    """One value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, timedelta):
+        return in_words(value.total_seconds())
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=_jsonable, ensure_ascii=False)
+    return str(value)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value)

@@ -1,0 +1,36 @@
+"""actiond run."""
+
+from __future__ import annotations
+
+import anyio
+import click
+
+import actiond
+from actiond.host import discovery, extras, log, settings
+from actiond.postgres.migrate import migrate
+from actiond.rules.redaction import redact
+from actiond.service.supervisor import Supervisor
+
+
+@click.command("run")
+@click.option(
+    "--processors", "sources", multiple=True, metavar="FILE|MODULE", help="Where processors are (repeatable)."
+)
+@click.option("--dsn", help="The database (default: ACTIOND_DSN). Visible in `ps`: prefer the environment.")
+@click.option("--migrate", "do_migrate", is_flag=True, help="Bring the schema up to date first.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-format", type=click.Choice(["auto", "console", "json", "journal"]))
+def command(
+    sources: tuple[str, ...], dsn: str | None, do_migrate: bool, log_level: str | None, log_format: str | None
+) -> int:
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads the processors again."""
+    chosen = settings.read(dsn=dsn, log_level=log_level, log_format=log_format)
+    log.configure(chosen.log_format, chosen.log_level, redact=redact)
+    named = [*sources, *(part.strip() for part in chosen.processors.split(",") if part.strip())]
+    return anyio.run(_run, chosen, named, do_migrate, backend_options={"use_uvloop": extras.uvloop_installed()})
+
+
+async def _run(chosen: settings.Settings, named: list[str], do_migrate: bool) -> int:
+    if do_migrate:
+        await migrate(chosen.work_dsn)
+    return await Supervisor(chosen, lambda: discovery.find(named), actiond.__version__).run()

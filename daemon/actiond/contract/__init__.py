@@ -1,0 +1,1 @@
+"""Floor 2: what authors of processors hold in their hands."""

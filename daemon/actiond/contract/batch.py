@@ -1,0 +1,101 @@
+"""What a batch handler holds: the actions of one processor that were claimed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+from actiond.contract.action import Action, Scope
+from actiond.words.errors import NotInThisBatch, NoTransaction
+from actiond.words.outcome import ALLOW_RETRY, Duration, RetryBehavior
+
+T = TypeVar("T")
+
+
+class Transactions(Protocol):
+    """Opens a transaction in which writes and marks commit together."""
+
+    def __call__(self, batch: Batch[Any], actions: Sequence[Action[Any]]) -> AbstractAsyncContextManager[Any]: ...
+
+
+class Batch(Sequence[Action[T]], Generic[T]):
+    """The actions of one call. Mark each; what is left unmarked has failed: "processor returned no outcome"."""
+
+    def __init__(
+        self,
+        actions: Sequence[Action[T]],
+        scope: Scope,
+        config: Mapping[str, Any],
+        transactions: Transactions | None = None,
+    ) -> None:
+        self._actions = list(actions)
+        self._scope = scope
+        self._transactions = transactions
+        #: The processor's own settings: policy knob `config`.
+        self.config = config
+
+    @property
+    def run_id(self) -> int:
+        """Of the run that this call is."""
+        return self._scope.run_id
+
+    @property
+    def processor(self) -> str:
+        """Whose actions these are."""
+        return self._scope.processor
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def __iter__(self) -> Iterator[Action[T]]:
+        return iter(self._actions)
+
+    @overload
+    def __getitem__(self, index: int) -> Action[T]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Action[T]]: ...
+    def __getitem__(self, index: int | slice) -> Action[T] | Sequence[Action[T]]:
+        return self._actions[index]
+
+    def complete(self, actions: Iterable[Action[T]] | None = None) -> None:
+        """Mark these (default: all) completed."""
+        for action in self._own(actions):
+            action.complete()
+
+    def fail(
+        self,
+        actions: Iterable[Action[T]] | None,
+        error: Any,
+        behavior: RetryBehavior = ALLOW_RETRY,
+        *,
+        after: Duration | None = None,
+    ) -> None:
+        """Mark these (None: all) failed. NotInThisBatch for an action of another batch."""
+        for action in self._own(actions):
+            action.fail(error, behavior, after=after)
+
+    def transaction(self, actions: Iterable[Action[T]] | None = None) -> AbstractAsyncContextManager[Any]:
+        """`async with batch.transaction() as conn`: writes and marks made inside commit together.
+
+        At entry the rows (default: all of the batch) that are still ours are locked and the others leave the
+        batch. An exception rolls back both, writes and marks. `conn` is an asyncpg connection.
+        """
+        if self._transactions is None:
+            raise NoTransaction("this batch has no database behind it (run_batch runs without one)")
+        return self._transactions(self, list(self._own(actions)))
+
+    def drop(self, gone: Iterable[Action[T]]) -> None:
+        """Take actions that are no longer ours out of the batch (used by `transaction`)."""
+        left = {id(action) for action in gone}
+        self._actions = [action for action in self._actions if id(action) not in left]
+
+    def _own(self, actions: Iterable[Action[T]] | None) -> Iterable[Action[T]]:
+        if actions is None:
+            return list(self._actions)
+        chosen = list(actions)
+        mine = {id(action) for action in self._actions}
+        for action in chosen:
+            if id(action) not in mine:
+                raise NotInThisBatch(f"action {action.id}")
+        return chosen

@@ -1,0 +1,100 @@
+"""Every knob of a processor: its default, its unit, and whose word counts.
+
+Effective = the operator's override (columns of actiond.processor), else what the code declared, else the
+built-in default. Durations are seconds here; authors write timedelta or "5 min".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from actiond.rules.retry import RetryPolicy
+from actiond.rules.settlement import Rules
+from actiond.words import duration
+from actiond.words.errors import ProcessorInvalid
+
+_DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay")
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "batch_size": (1, 10_000),
+    "concurrency": (1, 1_000),
+    "global_concurrency": (1, 1_000_000),
+    "retries": (0, 2_000_000_000),
+}
+_CHOICES = {"backoff": ("fixed", "exponential"), "history": ("all", "changes", "none")}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One processor's knobs, resolved."""
+
+    enabled: bool = True  # off: its rows wait
+    batch_size: int = 200  # rows claimed at once, at most
+    concurrency: int = 1  # calls at once on one daemon: actions, or batches of a batch processor
+    global_concurrency: int | None = None  # the same over all daemons; None = no limit
+    retries: int = 3  # of an action that brings no number of its own
+    retry_interval: float = 300.0  # s, until a failed action is tried again
+    backoff: str = "fixed"  # or exponential: doubled at each failure, plus up to a quarter
+    retry_max_interval: float = 3600.0  # s, what exponential grows to
+    timeout: float = 300.0  # s, of one call
+    start_delay: float = 0.0  # s, from the first row after a pause to the first claim: gathers a burst
+    run_on_insert: bool = True  # off: rows wait for a wake
+    history: str = "changes"  # all, changes, none
+    config: Mapping[str, Any] = field(default_factory=dict)  # the processor's own
+
+    def overridden(self, overrides: Mapping[str, Any]) -> Policy:
+        """This policy with an operator's values; None and names that are no knob leave it as it is."""
+        known = {name: overrides[name] for name in KNOBS if overrides.get(name) is not None}
+        return replace(self, **known) if known else self
+
+    @property
+    def rules(self) -> Rules:
+        """What settlement needs of it."""
+        retry = RetryPolicy(self.retries, self.retry_interval, self.backoff, self.retry_max_interval)
+        return Rules(retry, self.history)
+
+
+KNOBS = tuple(each.name for each in fields(Policy))
+
+
+def declared(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """What an author wrote, checked and in seconds. ProcessorInvalid names the knob."""
+    checked: dict[str, Any] = {}
+    for name, value in knobs.items():
+        if name not in KNOBS:
+            raise ProcessorInvalid(f"there is no knob {name!r} (there are: {', '.join(KNOBS)})")
+        try:
+            checked[name] = _checked(name, value)
+        except ValueError as wrong:
+            raise ProcessorInvalid(f"{name}: {wrong}") from None
+    return checked
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _DURATIONS:
+        value = duration.seconds(value)
+        if name == "timeout" and value == 0:
+            raise ValueError("a call needs some time")
+        return value
+    if name in _BOUNDS:
+        low, high = _BOUNDS[name]
+        if value is None and name == "global_concurrency":
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low:.0f} to {high:.0f}, not {value!r}")
+    elif name in _CHOICES and value not in _CHOICES[name]:
+        raise ValueError(f"one of {', '.join(_CHOICES[name])}, not {value!r}")
+    elif name in ("enabled", "run_on_insert") and not isinstance(value, bool):
+        raise ValueError(f"True or False, not {value!r}")
+    elif name == "config" and not isinstance(value, Mapping):
+        raise ValueError(f"a mapping, not {value!r}")
+    return value
+
+
+def as_stored(policy: Policy, names: frozenset[str] | None = None) -> dict[str, Any]:
+    """Knobs as JSON for actiond.processor: durations in words of Postgres, None left out."""
+    values = {name: value for name, value in asdict(policy).items() if names is None or name in names}
+    return {
+        name: f"{value:g} s" if name in _DURATIONS else value for name, value in values.items() if value is not None
+    }

@@ -1,0 +1,152 @@
+"""@processor and @batch_processor: a function plus its name and policy.
+
+Nothing is registered: a decorator returns a Processor, which can still be called like the function, and the
+daemon finds processors by entry point, module or file. Annotations are bound here, at the declaration, so
+that what cannot be resolved is an error at the start, with file and line, and not at the first row.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from actiond.contract.action import Action
+from actiond.contract.batch import Batch
+from actiond.contract.policy import Policy, as_stored, declared
+from actiond.words import json_text
+from actiond.words.errors import PayloadInvalid, ProcessorInvalid
+
+EACH_CONCURRENCY = 10  # one-at-a-time handlers mostly wait for somebody else's answer
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Processor:
+    """A named handler with the policy that its code declares."""
+
+    name: str
+    handler: Handler
+    batch: bool  # a whole batch a call, or one action
+    given: dict[str, Any]  # what the author wrote, in seconds
+    payload: TypeAdapter[Any] | None = None  # None: JSON as it is
+    where: str = ""  # file:line of the handler
+    built_in: Policy = field(default_factory=Policy)
+
+    @property
+    def policy(self) -> Policy:
+        """As declared, on top of the built-in defaults; without an operator's overrides."""
+        return self.built_in.overridden(self.given)
+
+    @property
+    def is_async(self) -> bool:
+        """False: the handler runs in a worker thread."""
+        return inspect.iscoroutinefunction(self.handler)
+
+    def stored(self) -> tuple[str, str]:
+        """(declared, built-in) as JSON for actiond.processor."""
+        mine = as_stored(self.policy, frozenset(self.given))
+        return json_text.dumps(mine), json_text.dumps(as_stored(self.built_in))
+
+    def decode(self, data: str) -> Any:
+        """One payload. PayloadInvalid says what does not fit."""
+        try:
+            return json_text.loads(data) if self.payload is None else self.payload.validate_json(data)
+        except ValidationError as wrong:
+            raise PayloadInvalid(_first_errors(wrong)) from None
+        except (ValueError, RecursionError) as wrong:
+            raise PayloadInvalid(str(wrong)) from None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.handler(*args, **kwargs)
+
+
+def processor(name: str, **knobs: Any) -> Callable[[Handler], Processor]:
+    """One action a call: what the handler returns is the result, what it raises is the failure.
+
+    `knobs` are those of Policy: retries=3, retry_interval="5 min", timeout="30 s", concurrency=10, ...
+    """
+    built_in = Policy(concurrency=EACH_CONCURRENCY)
+    return lambda handler: declare(name, handler, knobs, batch=False, built_in=built_in, frame=sys._getframe(1))
+
+
+def batch_processor(name: str, **knobs: Any) -> Callable[[Handler], Processor]:
+    """Many actions a call: the handler marks each. `concurrency` counts batches here; its default is 1."""
+    return lambda handler: declare(name, handler, knobs, batch=True, built_in=Policy(), frame=sys._getframe(1))
+
+
+def declare(
+    name: str,
+    handler: Handler,
+    knobs: dict[str, Any],
+    *,
+    batch: bool,
+    built_in: Policy,
+    frame: types.FrameType | None = None,
+) -> Processor:
+    """The decorators' work. ProcessorInvalid with file and line for whatever is wrong."""
+    code = getattr(handler, "__code__", None)
+    where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
+    try:
+        if not name or len(name) > 255 or any(c == "," or c.isspace() for c in name):
+            raise ProcessorInvalid("a name has 1 to 255 characters, no comma and no white space")
+        return Processor(
+            name=name,
+            handler=handler,
+            batch=batch,
+            given=declared(knobs),
+            payload=_payload(handler, Batch if batch else Action, frame),
+            where=where,
+            built_in=built_in,
+        )
+    except ProcessorInvalid as wrong:
+        raise ProcessorInvalid(f"{name!r} at {where}: {' '.join(map(str, wrong.args))}") from None
+
+
+def _payload(handler: Handler, holder: type, frame: types.FrameType | None) -> TypeAdapter[Any] | None:
+    """The type inside `Action[...]` or `Batch[...]` of the first parameter."""
+    parameters = list(inspect.signature(handler).parameters.values())
+    if not parameters:
+        raise ProcessorInvalid(f"the handler takes no argument; it is called with one {holder.__name__}")
+    annotation = _resolved(handler, parameters[0], frame)
+    if annotation in (inspect.Parameter.empty, Any):
+        return None
+    origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if origin is not holder:
+        raise ProcessorInvalid(
+            f"the handler is called with one {holder.__name__}, but its parameter "
+            f"{parameters[0].name!r} is annotated {annotation!r}"
+        )
+    if not arguments or arguments[0] is Any or isinstance(arguments[0], typing.TypeVar):
+        return None
+    try:
+        return TypeAdapter(arguments[0])
+    except PydanticSchemaGenerationError:
+        raise ProcessorInvalid(f"pydantic cannot check a payload of type {arguments[0]!r}") from None
+
+
+def _resolved(handler: Handler, parameter: inspect.Parameter, frame: types.FrameType | None) -> Any:
+    """The annotation, also when it is text and names something local to the declaring function."""
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    names = {**getattr(handler, "__globals__", {}), **(frame.f_locals if frame else {})}
+    holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        return typing.get_type_hints(holder, globalns=names)[parameter.name]
+    except (NameError, AttributeError, SyntaxError, TypeError) as wrong:
+        raise ProcessorInvalid(f"the annotation {parameter.annotation!r} cannot be resolved: {wrong}") from None
+
+
+def _first_errors(wrong: ValidationError) -> str:
+    """The first three errors, without the values: a payload may hold secrets."""
+    errors = wrong.errors(include_url=False, include_input=False, include_context=False)
+    said = [f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in errors[:3]]
+    more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
+    return "; ".join(said) + more

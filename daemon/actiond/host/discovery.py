@@ -1,0 +1,111 @@
+"""Finding processors: entry points, modules, files.
+
+A name comes from the settings or from an installed package, never from a row. The same name twice is an
+error, and so is a file that does not load; both say where.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from actiond.contract.processor import Processor
+from actiond.words.errors import AuthorError, ProcessorFileBroken, ProcessorTwice
+
+GROUP = "actiond.processors"
+BUILT_IN = "actiond.built_in"
+
+#: Makes a processor of a built-in: (its name, its config) -> Processor.
+Maker = Callable[[str, dict[str, Any]], Processor]
+
+
+def find(sources: Iterable[str], packages: bool = True) -> dict[str, Processor]:
+    """Name -> Processor, from modules and files and (unless told otherwise) installed packages.
+
+    ProcessorTwice, ProcessorFileBroken.
+    """
+    found: dict[str, Processor] = {}
+    for source in sources:
+        _add(found, load(source), source)
+    for entry in entry_points(group=GROUP) if packages else ():
+        _add(found, _processors(_guarded(entry.value, entry.load)), entry.value)
+    return found
+
+
+def built_ins() -> dict[str, Maker]:
+    """The processors that need no Python of the user, by name."""
+    return {entry.name: entry.load() for entry in entry_points(group=BUILT_IN)}
+
+
+def load(source: str) -> list[Processor]:
+    """The processors of one module name or one path to a .py file."""
+    if is_file(source):
+        path = Path(source).expanduser().resolve()
+        if not path.is_file():
+            raise ProcessorFileBroken(f"there is no file {source}")
+        return _processors(_guarded(source, lambda: _load_file(path)))
+    return _processors(_guarded(source, lambda: importlib.import_module(source)))
+
+
+def is_file(source: str) -> bool:
+    """A path, and not the name of a module?"""
+    return source.endswith(".py") or "/" in source
+
+
+def _load_file(path: Path) -> ModuleType:
+    name = "actiond_file_" + "".join(c if c.isalnum() else "_" for c in str(path))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))  # its neighbours, as if it were run as a script
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise
+    return module
+
+
+def _guarded(source: str, loading: Callable[[], Any]) -> Any:
+    """Whatever goes wrong in foreign code, in one line that says where."""
+    try:
+        return loading()
+    except AuthorError:
+        raise
+    except (Exception, SystemExit) as broken:
+        raise ProcessorFileBroken(f"{source}: {_where(broken)}{type(broken).__name__}: {broken}") from None
+
+
+def _where(broken: BaseException) -> str:
+    if isinstance(broken, SyntaxError):
+        return f"line {broken.lineno}: "
+    frames = [f for f in traceback.extract_tb(broken.__traceback__) if "importlib" not in f.filename]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+
+
+def _processors(thing: Any) -> list[Processor]:
+    if isinstance(thing, Processor):
+        return [thing]
+    return list(dict.fromkeys(value for value in vars(thing).values() if isinstance(value, Processor)))
+
+
+def _add(found: dict[str, Processor], processors: list[Processor], source: str) -> None:
+    for processor in processors:
+        other = found.get(processor.name)
+        if other is not None and other is not processor:
+            raise ProcessorTwice(f"{processor.name!r} at {other.where} and at {processor.where} (from {source})")
+        found[processor.name] = processor

@@ -1,0 +1,147 @@
+"""Every knob of the environment: its unit in the name or the text, its default, its reason.
+
+Read from ACTIOND_* variables; one setting may also come as a file of its name (lower case) in the credentials
+folder of systemd or in /run/secrets, so that a DSN with a password need not stand in the environment. The
+page docs/settings.md and the file deploy/actiond.env are made from this class (`python -m actiond.host.settings`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from actiond.words.errors import SettingInvalid
+
+PREFIX = "ACTIOND_"
+
+
+class Settings(BaseSettings):
+    """Frozen once read; SIGHUP reads overrides and processors again, not these."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    dsn: SecretStr = Field(
+        SecretStr("postgresql:///actiond"),
+        description="Where the rows are: postgresql://user:password@host:5432/database. May go through a pooler in "
+        "session mode.",
+    )
+    listen_dsn: SecretStr | None = Field(
+        None,
+        description="A direct connection to the same database, for LISTEN and the liveness lock, where `dsn` goes "
+        "through a pooler. Default: `dsn`.",
+    )
+    processors: str = Field(
+        "",
+        description="Modules or files with processors, separated by commas: my.module, /srv/app/processors.py. "
+        "Installed packages with the entry point `actiond.processors` are found without it.",
+    )
+    concurrency: int = Field(
+        0, ge=0, description="Handler calls at once on this daemon, over all processors; 0 = only each processor's own."
+    )
+    threads: int = Field(
+        40, ge=1, le=1000, description="Worker threads for handlers that are not async, over all processors."
+    )
+    connections: int = Field(
+        3,
+        ge=1,
+        le=50,
+        description="Connections for claims and outcomes. With handler_connections and one for presence this is all "
+        "that a daemon opens.",
+    )
+    handler_connections: int = Field(
+        5, ge=1, le=100, description="Connections for batch.transaction(), opened when first used."
+    )
+    poll_interval_s: float = Field(
+        5.0, gt=0, le=3600, description="Seconds between safety polls: what a lost notification costs at most."
+    )
+    listen: bool = Field(
+        True, description="Off: never LISTEN, find rows by polling alone (poolers without sessions, other engines)."
+    )
+    drain_s: float = Field(
+        20.0,
+        ge=0,
+        le=3600,
+        description="Seconds that running calls may take to end after SIGTERM; then they are cancelled.",
+    )
+    unsaved_max: int = Field(
+        10_000,
+        ge=1,
+        description="Outcomes of one processor that may wait for the database; above it nothing is claimed.",
+    )
+    runaways_max: int = Field(
+        3, ge=1, description="Handlers that ignore their cancellation before the daemon ends itself to be started anew."
+    )
+    log_format: Literal["auto", "console", "json", "journal"] = Field(
+        "auto", description="auto = console on a terminal, else json; journal = for systemd, without timestamps."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is printed.")
+
+    @field_validator("dsn", "listen_dsn", mode="before")
+    @classmethod
+    def _looks_like_a_dsn(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and not text.strip().startswith(("postgres://", "postgresql://")):
+            raise ValueError("a DSN begins with postgresql://")
+        return text.strip() if isinstance(text, str) else text
+
+    @property
+    def work_dsn(self) -> str:
+        """For claims, outcomes and handlers."""
+        return self.dsn.get_secret_value()
+
+    @property
+    def presence_dsn(self) -> str:
+        """For LISTEN and the liveness lock."""
+        return (self.listen_dsn or self.dsn).get_secret_value()
+
+
+def read(**given: Any) -> Settings:
+    """From the environment, with what a command line gives on top. SettingInvalid names the variable."""
+    folders = [Path(p) for p in (os.environ.get("CREDENTIALS_DIRECTORY"), "/run/secrets") if p and Path(p).is_dir()]
+    try:
+        known = {name: value for name, value in given.items() if value is not None}
+        return Settings(**known, **({"_secrets_dir": folders} if folders else {}))  # type: ignore[arg-type]
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False)[0]
+        name = PREFIX + str(first["loc"][0] if first["loc"] else "?").upper()
+        raise SettingInvalid(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _default(name: str) -> str:
+    value = Settings.model_fields[name].default
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def env_file() -> str:
+    """deploy/actiond.env."""
+    lines = ["# Settings of one actiond instance. Every line is the default; take away the # to change it.", ""]
+    for name, field in Settings.model_fields.items():
+        lines += [f"# {field.description}", f"#{PREFIX}{name.upper()}={_default(name)}", ""]
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Read from the environment at the start; made from `daemon/actiond/host/settings.py`.",
+        "",
+        "| variable | default | what it does |",
+        "| --- | --- | --- |",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"| `{PREFIX}{name.upper()}` | `{_default(name) or ' '}` | {field.description} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[3]
+    (root / "deploy" / "actiond.env").write_text(env_file())
+    (root / "docs" / "settings.md").write_text(page())

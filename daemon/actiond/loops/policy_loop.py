@@ -1,0 +1,122 @@
+"""The safety poll, one for all processors: overrides, stored wakes, and who has rows due.
+
+Whatever a notification should have said and did not, this loop finds out within one interval. It also says
+which names have rows that nobody here serves.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from actiond.contract.policy import Policy
+from actiond.host.log import get_logger
+from actiond.loops.bell import Bell
+from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.postgres.action_store import ActionStore
+from actiond.postgres.connection import in_words
+from actiond.postgres.processor_store import Poll, ProcessorStore, Standing
+from actiond.words.log_lines import LogLine
+
+log = get_logger()
+
+
+class PolicyLoop:
+    """Brings the loops up to date."""
+
+    def __init__(
+        self,
+        store: ProcessorStore,
+        actions: ActionStore,
+        loops: dict[str, ProcessorLoop],
+        world: World,
+        interval_s: float,
+        built_in: Callable[[str, Standing], None],
+    ) -> None:
+        self.bell = Bell()
+        self.steps = 0
+        self._store = store
+        self._actions = actions
+        self._loops = loops
+        self._world = world
+        self._interval_s = interval_s
+        self._built_in = built_in  # a processor made of a built-in was added or changed
+        self._wakes: set[str] = set()
+        self._warned: set[str] = set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.bell.wait(await self.step())
+
+    def woken(self, names: list[str]) -> None:
+        """A wake was heard for processors that run only when woken: it is stored if it was not."""
+        self._wakes.update(names)
+        self.bell.ring()
+
+    async def step(self) -> float:
+        """One poll; how long until the next."""
+        self.steps += 1
+        try:
+            if self._wakes:
+                await self._store.store_wake(sorted(self._wakes))
+                self._wakes.clear()
+            poll = await self._store.poll()
+            waiting = await self._store.waiting_names()
+            await self._look_for_withdrawn()
+        except Exception as error:  # the boundary of a connection
+            log.warning(LogLine.CONNECTION_LOST, connection="poll", error=in_words(error), retry_in_s=1.0)
+            return min(1.0, self._interval_s)
+        self._apply(poll)
+        self._warn(waiting)
+        return self._interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - so that daemons do not poll in step
+
+    async def _look_for_withdrawn(self) -> None:
+        """The same that a notification tells at once."""
+        held = [(loop, run) for loop in self._loops.values() for run in loop.crew.runs]
+        if held:
+            gone = await self._actions.withdrawn([run for _, run in held])
+            for loop, run in held:
+                for run_id, action_id in gone:
+                    if run_id == run:
+                        loop.crew.withdraw(run_id, action_id)
+
+    def _apply(self, poll: Poll) -> None:
+        if self._world.paused != poll.paused:
+            self._world.paused = poll.paused
+            for loop in self._loops.values():
+                loop.bell.ring()
+        for name, standing in poll.processors.items():
+            if standing.uses is not None:
+                self._built_in(name, standing)
+            if name in self._loops:
+                self._update(self._loops[name], standing)
+
+    def _update(self, loop: ProcessorLoop, standing: Standing) -> None:
+        before = loop.crew.policy
+        after = loop.crew.processor.policy.overridden(standing.overrides)
+        woken = standing.woken_at is not None and standing.woken_at != loop.woken_at
+        loop.woken_at = standing.woken_at
+        if after != before:
+            for knob, old, new in _differences(before, after):
+                log.info(LogLine.PROCESSOR_POLICY_CHANGED, processor=loop.name, knob=knob, before=old, after=new)
+            loop.crew.policy = after
+        if after != before or woken or standing.due:
+            if standing.due:
+                loop.look_from_the_beginning()
+            loop.bell.ring()
+
+    def _warn(self, waiting: list[str]) -> None:
+        unknown = set(waiting) - set(self._loops)
+        for name in sorted(unknown - self._warned)[:20]:
+            log.warning(LogLine.PROCESSOR_UNKNOWN, processor=name)
+        self._warned = unknown
+
+
+def _differences(before: Policy, after: Policy) -> list[tuple[str, Any, Any]]:
+    return [
+        (knob, getattr(before, knob), getattr(after, knob))
+        for knob in Policy.__dataclass_fields__
+        if getattr(before, knob) != getattr(after, knob)
+    ]

@@ -1,0 +1,165 @@
+"""The thread that hosts presence.
+
+A handler that blocks the event loop must not cost the lease, so presence lives in a thread with a loop of its
+own. What it hears crosses to the main loop with call_soon_threadsafe; doorbell requests cross the other way.
+It also watches the main loop: when that does not answer for a second, the bells are let go, so that other
+daemons hear them, and the stack of the blocker is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from actiond.postgres.presence import BEAT_S, LEASE_MARGIN_S, LEASE_S, Callbacks, Identity, Presence
+from actiond.postgres.statements import Statements
+
+T = TypeVar("T")
+
+BLOCKED_S = 1.0
+_FRAMES = 6  # of the blocker's stack, innermost
+_REQUEST_S = 6.0  # a doorbell request
+
+
+class PresenceThread:
+    """Start it in the main loop; its callbacks are then called in the main loop."""
+
+    def __init__(
+        self,
+        dsn: str,
+        identity: Identity,
+        callbacks: Callbacks,
+        statements: Statements,
+        *,
+        blocked: Callable[[float, str], None],
+        listen: bool = True,
+    ) -> None:
+        self._callbacks = callbacks
+        self._blocked = blocked
+        self._make: Callable[[Callbacks], Presence] = lambda crossed: Presence(
+            dsn, identity, crossed, statements, listen
+        )
+        self._thread = threading.Thread(target=self._host, name="actiond presence", daemon=True)
+        self._ready = threading.Event()
+        self._leaving: set[str] = set()  # asked to leave, not yet done
+        self._answered_s = self._renewed_s = time.monotonic()
+
+    async def start(self) -> None:
+        """Returns when the thread runs; registering may take longer, see Callbacks.registered."""
+        self._main = asyncio.get_running_loop()
+        self._main_id = threading.get_ident()
+        self._thread.start()
+        await asyncio.to_thread(self._ready.wait)
+
+    async def stop(self) -> None:
+        """Let go of the bells and end the thread. The last thing a daemon does."""
+        with contextlib.suppress(Exception):  # the connection may be gone; so are its locks then
+            await self._request(self._presence.end())
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        await asyncio.to_thread(self._thread.join, 5)
+
+    async def take(self, processor: str) -> tuple[bool, bool]:
+        """See Presence.take; (False, False) while there is no session."""
+        try:
+            return await self._request(self._presence.take(processor))
+        except Exception:  # the boundary of a connection: it is being replaced, and its locks are gone
+            return False, False
+
+    def leave(self, processor: str) -> None:
+        """See Presence.leave; nobody waits for it. From now on `holds` says no."""
+        if self._presence.sleeps(processor) and processor not in self._leaving:
+            self._leaving.add(processor)
+            self._send(self._presence.leave(processor)).add_done_callback(lambda _: self._leaving.discard(processor))
+
+    def holds(self, processor: str) -> bool:
+        """See Presence.holds."""
+        return processor not in self._leaving and self._presence.holds(processor)
+
+    def _send(self, request: Awaitable[T]) -> asyncio.Future[T]:
+        future = asyncio.run_coroutine_threadsafe(_bounded(request), self._loop)
+        crossed = asyncio.wrap_future(future)
+        crossed.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen: nobody may wait
+        return crossed
+
+    async def _request(self, request: Awaitable[T]) -> T:
+        return await self._send(request)
+
+    # in the thread
+
+    def _host(self) -> None:
+        asyncio.run(self._live())
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._presence = self._make(self._crossed())
+        self._ready.set()
+        tasks = [asyncio.create_task(self._presence.run()), asyncio.create_task(self._watch())]
+        await self._stopping.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _crossed(self) -> Callbacks:
+        """The callbacks, each carried over to the main loop."""
+        ours = self._callbacks
+
+        def beaten(dead: list[int]) -> None:
+            self._renewed_s = time.monotonic()
+            self._cross(ours.beaten, dead)
+
+        return replace(
+            ours,
+            heard=lambda channel, payload: self._cross(ours.heard, channel, payload),
+            registered=lambda daemon: self._cross(ours.registered, daemon),
+            beaten=beaten,
+            declared_dead=lambda daemon: self._cross(ours.declared_dead, daemon),
+            session=lambda up, why: self._cross(ours.session, up, why),
+        )
+
+    def _cross(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the main loop is closed: the process is ending
+            self._main.call_soon_threadsafe(callback, *arguments)
+
+    async def _watch(self) -> None:
+        """Is the main loop alive, and do we still have our lease?"""
+        lost = blocked = False
+        while True:
+            self._cross(self._answer)
+            await asyncio.sleep(BEAT_S / 4)
+            now_s = time.monotonic()
+            silent_s = now_s - self._answered_s
+            if silent_s < BLOCKED_S:
+                blocked = False
+            elif not blocked:
+                blocked = True
+                self._blocked(silent_s, self._stack())
+                with contextlib.suppress(Exception):  # the connection is being replaced, its locks are gone
+                    await self._presence.leave_all()
+            if now_s - self._renewed_s < LEASE_S - LEASE_MARGIN_S:
+                lost = False
+            elif not lost:
+                lost = True
+                self._presence.renounce()
+                self._cross(self._callbacks.declared_dead, 0)
+
+    def _answer(self) -> None:
+        self._answered_s = time.monotonic()
+
+    def _stack(self) -> str:
+        """Where the main thread is now, innermost last."""
+        frame = sys._current_frames().get(self._main_id)
+        lines = traceback.extract_stack(frame)[-_FRAMES:] if frame else []
+        return " < ".join(f"{line.name} ({line.filename}:{line.lineno})" for line in reversed(lines))
+
+
+async def _bounded(request: Awaitable[T]) -> T:
+    async with asyncio.timeout(_REQUEST_S):
+        return await request

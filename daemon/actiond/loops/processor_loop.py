@@ -1,0 +1,243 @@
+"""One processor on this daemon: gate, pace, claim, start; and going to sleep without missing a row.
+
+step() works and never sleeps; it returns how long there is nothing to do. run() sleeps and never works.
+
+Going to sleep (why it cannot lose a wake-up: sql/functions/030_ring.sql):
+
+    claim is empty -> try to take the doorbell
+        another daemon has it      it will ring when it wakes up or goes; sleep
+        inserters are under way    claim again a little later, and try again
+        taken                      claim once more: whatever committed before is visible now; empty -> sleep
+
+The bell stays taken through empty looks. Rows found while it is held: let go and ring once, because peers that
+sleep counted on this daemon, and it is busy now.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import anyio
+
+from actiond.batch.crew import Crew
+from actiond.batch.write_back import WriteBack
+from actiond.host.log import get_logger
+from actiond.loops.bell import Bell
+from actiond.postgres.action_store import ActionStore, Answer, Claim
+from actiond.postgres.connection import Trouble, in_words, trouble
+from actiond.rules import gate, pace
+from actiond.words.errors import AnswerLost
+from actiond.words.log_lines import LogLine
+
+ERROR_PAUSE_S = {
+    Trouble.LOST: (0.05, 2.0),
+    Trouble.BUSY: (0.005, 0.5),
+    Trouble.FULL: (0.5, 5.0),
+    Trouble.MISFIT: (1.0, 10.0),
+}
+FULL_S = 0.25  # until the next look when the limit over all daemons is reached: no bell rings for a free place
+ARM_FIRST_S, ARM_LONGEST_S, ARM_LONG_S = 0.001, 0.02, 0.25  # between tries to take the bell; the last after 1 s
+
+log = get_logger()
+
+
+class Doorbell(Protocol):
+    """What the loop needs of presence."""
+
+    async def take(self, processor: str) -> tuple[bool, bool]: ...
+    def leave(self, processor: str) -> None: ...
+    def holds(self, processor: str) -> bool: ...
+
+
+@dataclass(slots=True)
+class World:
+    """What is the same for all loops of a daemon."""
+
+    stopping: bool = False
+    cut_off: bool = False
+    paused: bool = False
+    listening: bool = False  # notifications arrive, so the doorbell is worth taking
+    unsaved_max: int = 10_000
+
+
+class ProcessorLoop:
+    """Claims for one crew."""
+
+    def __init__(
+        self, crew: Crew, writer: WriteBack, store: ActionStore, doorbell: Doorbell, world: World, bell: Bell
+    ) -> None:
+        self.name = crew.processor.name
+        self.crew = crew
+        self.writer = writer
+        self.bell = bell
+        self.woken_at: datetime | None = None  # the stored wake, for run_on_insert = false
+        self.steps = 0  # proof of progress
+        self.trouble: str | None = None
+        self._store = store
+        self._doorbell = doorbell
+        self._world = world
+        self._watermark = pace.Watermark()
+        self._lost_run = 0  # a claim whose answer was lost
+        self._troubles = 0
+        self._arming_since_s: float | None = None
+        self._idle = True
+        self._not_before_s = 0.0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.bell.wait(await self.step())
+
+    async def step(self) -> float | None:
+        """Look once; how long to sleep unless rung (None: until rung)."""
+        self.steps += 1
+        try:
+            wait_s = await self._look()
+        except Exception as error:  # the boundary of a connection
+            return self._in_trouble(error)
+        if self.trouble is not None:
+            self.trouble, self._troubles = None, 0
+        return wait_s
+
+    def look_from_the_beginning(self) -> None:
+        """Rows came back behind the watermark: a rescue, a release by hand."""
+        self._watermark.forget()
+
+    def shut(self) -> list[gate.Shut]:
+        """Why this processor may not claim; empty = it may."""
+        world = self._world
+        return gate.shut(
+            gate.Circumstances(
+                stopping=world.stopping,
+                cut_off=world.cut_off,
+                paused=world.paused,
+                enabled=self.crew.policy.enabled,
+                unsaved=self.writer.unsaved,
+                unsaved_max=world.unsaved_max,
+            )
+        )
+
+    async def _look(self) -> float | None:
+        if self._lost_run:
+            await self._recover()
+        shut = self.shut()
+        if gate.Shut.UNSAVED in shut:
+            log.error(LogLine.UNSAVED_OUTCOMES_FULL, unsaved=self.writer.unsaved, unsaved_max=self._world.unsaved_max)
+        if shut:
+            self._doorbell.leave(self.name)
+        wanted = 0 if shut else self._wanted()
+        if wanted and (delay_s := self._start_delay_s()) > 0:
+            return delay_s
+        if wanted:
+            return await self._claim(wanted)
+        crew = self.crew
+        wait_s = pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
+        if wait_s == 0 or (wait_s is not None and shut):
+            await self.writer.send(None)
+            return 0.0
+        return wait_s
+
+    def _wanted(self) -> int:
+        """Rows to ask for."""
+        crew, policy = self.crew, self.crew.policy
+        ahead = policy.global_concurrency is None
+        if crew.processor.batch:
+            return policy.batch_size if pace.wanted_batches(policy.concurrency, crew.in_hand, crew.speed, ahead) else 0
+        return pace.wanted_rows(policy.concurrency, policy.batch_size, crew.in_hand, crew.speed, ahead)
+
+    def _start_delay_s(self) -> float:
+        """After a pause the first rows wait, so that a burst is claimed together."""
+        delay_s = self.crew.policy.start_delay
+        if not delay_s or not self._idle:
+            return 0.0
+        if not self._not_before_s:
+            self._not_before_s = time.monotonic() + delay_s
+        return self._not_before_s - time.monotonic()
+
+    async def _claim(self, wanted: int) -> float | None:
+        policy = self.crew.policy
+        held = self._doorbell.holds(self.name)  # before the claim: only then is an empty claim the last word
+        if not policy.run_on_insert and self.woken_at is None:
+            return await self._flush()
+        times, ids, whole = self._watermark.begin(time.monotonic())
+        due_at = None if policy.run_on_insert else self.woken_at
+        claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, self.crew.suspect_allowed)
+        answer = await self._send(claim)
+        self._watermark.claimed(answer.rows, time.monotonic())
+        self._not_before_s = 0.0
+        if answer.rows:
+            self._doorbell.leave(self.name)
+            self._idle, self._arming_since_s = False, None
+            self.crew.add(answer.run_id, answer.rows)
+        if len(answer.rows) < wanted and not whole:
+            self._watermark.forget()
+            return 0.0
+        if answer.rows:
+            return 0.0 if self._wanted() else self._flush_in_s()
+        if answer.full:
+            return FULL_S
+        self._idle = True
+        return await self._sleep_s(held)
+
+    def _flush_in_s(self) -> float | None:
+        crew = self.crew
+        return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
+
+    async def _flush(self) -> float | None:
+        if self.writer.waiting:
+            await self.writer.send(None)
+        return None
+
+    async def _send(self, claim: Claim) -> Answer:
+        policy = self.crew.policy
+        try:
+            return await self.writer.send(claim, policy.global_concurrency, self.crew.processor.batch)
+        except AnswerLost as lost:
+            self._lost_run = int(str(lost.args[0]))
+            raise
+
+    async def _sleep_s(self, held: bool) -> float | None:
+        """Nothing was due. Take the bell, or find out that it is taken; then sleep until the next row is due."""
+        if self.crew.policy.run_on_insert and self._world.listening and not held:
+            sentinel, bell = await self._doorbell.take(self.name)
+            if bell:
+                log.debug(LogLine.DOORBELL_ARMED, processor=self.name)
+                return 0.0  # one more claim, now that the bell is held
+            if sentinel:
+                return self._arm_again_s()
+        self._arming_since_s = None
+        due_s = await self._store.next_due_s(self.name) if self.crew.policy.run_on_insert else None
+        flush_s = self._flush_in_s()
+        return min((s for s in (due_s, flush_s) if s is not None), default=None)
+
+    def _arm_again_s(self) -> float:
+        now_s = time.monotonic()
+        if self._arming_since_s is None:
+            self._arming_since_s = now_s
+        trying_s = now_s - self._arming_since_s
+        return ARM_LONG_S if trying_s > 1 else min(ARM_LONGEST_S, max(ARM_FIRST_S, trying_s))
+
+    async def _recover(self) -> None:
+        """A claim's answer was lost: find out what it holds, and run that."""
+        with anyio.fail_after(10):
+            rows = await self._store.recover(self._lost_run)
+        log.info(LogLine.ANSWER_RECOVERED, run_id=self._lost_run, rows=len(rows), kept=len(rows))
+        run_id, self._lost_run = self._lost_run, 0
+        if rows:
+            self.crew.add(run_id, rows)
+
+    def _in_trouble(self, error: Exception) -> float:
+        kind = Trouble.LOST if isinstance(error, AnswerLost) else trouble(error)
+        cause = error.__cause__ if isinstance(error, AnswerLost) and error.__cause__ else error
+        first_s, longest_s = ERROR_PAUSE_S.get(kind, ERROR_PAUSE_S[Trouble.MISFIT])
+        pause_s: float = min(longest_s, first_s * 2 ** min(self._troubles, 12)) * random.uniform(0.75, 1.0)  # noqa: S311
+        self._troubles += 1
+        self.trouble = in_words(cause)
+        if kind is not Trouble.BUSY or self._troubles > 5:
+            log.warning(LogLine.CONNECTION_LOST, connection=self.name, error=self.trouble, retry_in_s=round(pause_s, 2))
+        return pause_s

@@ -1,0 +1,86 @@
+"""Rows of dead daemons come back. Any daemon may do it; several at once do no harm.
+
+The dead are named by the beat (see sql/beat.sql). Rescue puts rows back and counts crashes; it decides nothing
+else about processors it may not have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from actiond.host.log import get_logger
+from actiond.loops.bell import Bell
+from actiond.postgres.connection import in_words
+from actiond.postgres.daemon_store import DaemonStore, OpenRun
+from actiond.words.log_lines import LogLine
+
+log = get_logger()
+
+
+class RescueLoop:
+    """Works through the dead that it was told of."""
+
+    def __init__(self, store: DaemonStore, look_again: Callable[[], None]) -> None:
+        self.bell = Bell()
+        self.steps = 0
+        self._store = store
+        self._look_again = look_again  # every local loop, from the beginning
+        self._dead: set[int] = set()
+
+    def found_dead(self, daemons: list[int]) -> None:
+        """These do not live any more."""
+        if daemons:
+            self._dead.update(daemons)
+            self.bell.ring()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.bell.wait(await self.step())
+
+    async def step(self) -> float | None:
+        """Rescue what one of the dead held; None when there are none."""
+        self.steps += 1
+        if not self._dead:
+            return None
+        daemon = min(self._dead)
+        try:
+            await self._rescue(daemon)
+        except Exception as error:  # the boundary of a connection
+            log.warning(LogLine.CONNECTION_LOST, connection="rescue", error=in_words(error), retry_in_s=1.0)
+            return 1.0
+        self._dead.discard(daemon)
+        return 0.0
+
+    async def _rescue(self, daemon: int) -> None:
+        began_s, returned, quarantined = time.monotonic(), 0, 0
+        names: set[str] = set()
+        suspects = False
+        seen: set[int] = set()
+        while runs := [run for run in await self._store.open_runs(daemon) if run.id not in seen]:
+            # Suspects come last in each page; once seen, they stay the only ones to blame.
+            suspects = suspects or any(run.suspects for run in runs)
+            for run in runs:
+                seen.add(run.id)
+                names.add(run.processor)
+                back, failed = await self._one(daemon, run, suspects)
+                returned, quarantined = returned + back, quarantined + failed
+        if await self._store.end(daemon, "died"):
+            log.warning(LogLine.PEER_DIED, peer_id=daemon)
+        if names:
+            log.warning(
+                LogLine.ROWS_RESCUED,
+                peer_id=daemon,
+                rows=returned,
+                quarantined=quarantined,
+                took_s=round(time.monotonic() - began_s, 3),
+            )
+            await self._store.ring(",".join(sorted(names)))
+        self._look_again()
+
+    async def _one(self, daemon: int, run: OpenRun, suspects: bool) -> tuple[int, int]:
+        rescued = await self._store.rescue(daemon, run.id, suspects)
+        for action in rescued.quarantined:
+            log.error(LogLine.ROW_QUARANTINED, processor=run.processor, action_id=action)
+        return len(rescued.returned), len(rescued.quarantined)

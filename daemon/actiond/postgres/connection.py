@@ -1,0 +1,147 @@
+"""Connecting, and what an error of the database means.
+
+Every await on the database has a deadline. A connection that missed one is terminated, never closed: close()
+waits for a server that does not answer. What the caller needs to know of an error is one of five things, see
+Trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from enum import Enum
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from actiond.words.errors import DatabaseUnreachable, SettingInvalid
+
+# Generic in the stubs only: subscripted as text.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pooled: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECT_S = 5.0
+COMMAND_S = 10.0  # client side; a little above the server's own statement_timeout
+_SERVER_SETTINGS = {
+    "search_path": "",  # every name in sql/ is qualified
+    "statement_timeout": "9s",
+    "lock_timeout": "5s",
+    "client_connection_check_interval": "1s",  # the server notices a client that was killed in a long statement
+    "timezone": "UTC",
+}
+#: The step statement is planned once, for arrays of any size: without these Postgres replans it at each call,
+#: or sorts and hashes, as if the arrays were large.
+_PINNED = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+_IDLE_TRANSACTION = {"idle_in_transaction_session_timeout": "10s"}
+
+
+class Trouble(Enum):
+    """What an exception on a connection means for the statement that was under way."""
+
+    LOST = "the connection is gone; whether the statement committed is not known"
+    REFUSED = "the database refuses these values, now and always"
+    BUSY = "nothing committed; the same statement may succeed later"
+    FULL = "nothing committed; the server has no room (connections, disk, memory)"
+    MISFIT = "nothing committed; schema, rights or this program do not fit"
+
+
+def trouble(error: BaseException) -> Trouble:
+    """Classify. Anything unknown counts as a lost connection: reconnecting is always safe."""
+    if not isinstance(error, asyncpg.PostgresError):
+        return Trouble.LOST
+    state = error.sqlstate or ""
+    if state[:2] in ("22", "23"):
+        return Trouble.REFUSED
+    if state[:2] == "40" or state in ("55P03", "57014"):
+        return Trouble.BUSY
+    if state[:2] == "53":
+        return Trouble.FULL
+    if state[:2] in ("08", "57", "58", "XX") or isinstance(error, asyncpg.InterfaceError):
+        return Trouble.LOST
+    return Trouble.MISFIT
+
+
+def in_words(error: BaseException) -> str:
+    """One line for a log or a person."""
+    return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
+
+
+async def connect(dsn: str, *, name: str = "actiond", pinned: bool = False, **settings: str) -> Connection:
+    """One connection with our settings. Raises what asyncpg raises; see `first_connect` for people."""
+    connection: Connection = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_S,
+        command_timeout=COMMAND_S,
+        server_settings={
+            "application_name": name,
+            **_SERVER_SETTINGS,
+            **_IDLE_TRANSACTION,
+            **(_PINNED if pinned else {}),
+            **settings,
+        },
+    )
+    _keep_alive(connection)
+    return connection
+
+
+async def first_connect(dsn: str, name: str = "actiond") -> Connection:
+    """For commands: connect, or say in one line why not and what to do."""
+    try:
+        return await connect(dsn, name=name)
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as refused:
+        raise DatabaseUnreachable(f"the database refuses these credentials: {refused}. Check ACTIOND_DSN.") from None
+    except asyncpg.InvalidCatalogNameError as missing:
+        raise DatabaseUnreachable(f"{missing}. Create it, or correct ACTIOND_DSN.") from None
+    except (asyncpg.PostgresError, OSError, TimeoutError) as down:
+        raise DatabaseUnreachable(
+            f"no answer from the database ({in_words(down)}). Is the server running, and is ACTIOND_DSN right?"
+        ) from None
+    except (ValueError, asyncpg.InterfaceError) as wrong:
+        raise SettingInvalid(f"ACTIOND_DSN cannot be read: {wrong}") from None
+
+
+def _keep_alive(connection: Connection) -> None:
+    # asyncpg sets no keepalive: an idle connection through a dead NAT would hang for ever.
+    transport = getattr(connection, "_transport", None)
+    sock = transport.get_extra_info("socket") if transport else None
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    options = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in options.items():
+            if hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def make_pool(dsn: str, *, name: str, size: int, pinned: bool) -> Pool:
+    """A pool that connects when first used and does not reset connections between uses (nothing to reset)."""
+
+    async def open_one(*args: Any, **kwargs: Any) -> Connection:
+        return await connect(dsn, name=name, pinned=pinned)
+
+    pool: Pool = asyncpg.create_pool(
+        dsn, min_size=0, max_size=size, connect=open_one, reset=_no_reset, max_inactive_connection_lifetime=0
+    )
+    await pool  # min_size 0: opens nothing yet
+    return pool
+
+
+async def _no_reset(connection: Any) -> None:
+    return None
+
+
+async def close_pool(pool: Pool, within_s: float = 2.0) -> None:
+    """Close; after `within_s` tear down."""
+    try:
+        await asyncio.wait_for(pool.close(), within_s)
+    except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        pool.terminate()

@@ -1,0 +1,90 @@
+"""Asking for work from Python, on the caller's own asyncpg connection: so in the caller's transaction.
+
+async with connection.transaction():
+    await connection.execute("insert into orders ...")
+    await enqueue(connection, "send_receipt", {"order": 7}, related="order 7")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from actiond.postgres.statements import Statements
+from actiond.words import duration, json_text
+from actiond.words.outcome import Duration
+
+_CHUNK = 5_000  # rows a statement: large enough to be quick, small enough to stay out of the way
+_statements = Statements()
+
+
+class Executes(Protocol):
+    """An asyncpg connection, or a pool."""
+
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+    async def fetch(self, query: str, *args: Any) -> Any: ...
+
+
+async def enqueue(
+    connection: Executes,
+    processor: str,
+    data: Any = None,
+    *,
+    related: str | None = None,
+    at: datetime | None = None,
+    delay: Duration = timedelta(0),
+    priority: int = 2,
+    retries: int | None = None,
+    held: bool = False,
+) -> int:
+    """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says."""
+    id_: int = await connection.fetchval(
+        _statements["enqueue"],
+        processor,
+        json_text.dumps({} if data is None else data),
+        related,
+        at,
+        duration.seconds(delay),
+        priority,
+        retries,
+        held,
+    )
+    return id_
+
+
+async def enqueue_many(
+    connection: Executes,
+    processor: str,
+    rows: Iterable[Any],
+    *,
+    priority: int = 2,
+    delay: Duration = timedelta(0),
+) -> list[int]:
+    """One action for each payload, in order; gives their ids. A row may also be (payload, related)."""
+    ids: list[int] = []
+    chunk: list[tuple[str, str | None]] = []
+    for row in rows:
+        data, related = row if isinstance(row, tuple) else (row, None)
+        chunk.append((json_text.dumps(data), related))
+        if len(chunk) == _CHUNK:
+            ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay))
+            chunk = []
+    if chunk:
+        ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay))
+    return ids
+
+
+async def insert_texts(
+    connection: Executes, processor: str, rows: list[tuple[str, str | None]], priority: int, delay_s: float
+) -> list[int]:
+    """The same for payloads that are JSON text already: (data, related) each."""
+    found: list[Mapping[str, Any]] = await connection.fetch(
+        _statements["insert_actions"],
+        processor,
+        [data for data, _ in rows],
+        [related for _, related in rows],
+        priority,
+        delay_s,
+    )
+    return [row["id"] for row in found]

@@ -1,0 +1,225 @@
+"""One session that says: this daemon is here, and listens.
+
+It holds the liveness lock, beats every second, LISTENs, and holds the doorbell locks of processors that
+sleep. It never opens a transaction, or it would hold back vacuum and the notification queue of everybody. When
+the session is lost so are all its locks: what it held is forgotten with the Session object, the next one takes
+the liveness lock again, LISTENs, and tells everyone to look (notifications were missed).
+
+The beat runs on this very session, so a dead listener is found by its own heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actiond.postgres.connection import Connection, connect, in_words
+from actiond.postgres.statements import Statements
+
+BEAT_S = 1.0
+BEAT_TIMEOUT_S = 5.0  # a server that answers later than this counts as gone
+SILENCE_S = 2.5  # not seen for this long, and the lock free: dead
+LEASE_S = 30.0  # frozen or cut off for this long: dead
+LEASE_MARGIN_S = 5.0  # a daemon gives up this long before others may take its rows
+RECONNECT_S = (0.05, 1.0)  # back-off, first and longest: shorter than SILENCE_S, so that a restart kills nobody
+
+WAKE, POLICY, WITHDRAWN = "actiond_wake", "actiond_policy", "actiond_withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a daemon tells about itself."""
+
+    host: str
+    pid: int
+    version: str
+    processors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What presence tells; each is called in the thread of presence and must return at once."""
+
+    heard: Callable[[str, str], None]  # channel, payload
+    registered: Callable[[int], None]  # new daemon id
+    beaten: Callable[[list[int]], None]  # renewed; ids of dead peers
+    declared_dead: Callable[[int], None]  # the daemon id that is no longer ours
+    session: Callable[[bool, str], None]  # up or down, why
+
+
+class Session:
+    """One connection and what it holds. Gone with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.since_s = time.monotonic()
+        self.locked = False  # the liveness lock
+        self.sentinels: set[str] = set()
+        self.bells: set[str] = set()
+        self.ended = asyncio.Event()
+
+
+class Presence:
+    """Runs in an event loop of its own; `take` and `leave` are called from other tasks of that loop."""
+
+    def __init__(
+        self, dsn: str, identity: Identity, callbacks: Callbacks, statements: Statements, listen: bool = True
+    ) -> None:
+        self._dsn = dsn
+        self._identity = identity
+        self._tell = callbacks
+        self._sql = statements
+        self._listen = listen
+        self._daemon = 0
+        self._session: Session | None = None
+        self._ending = False
+        self._turn = asyncio.Lock()  # one statement at a time on a connection
+
+    async def run(self) -> None:
+        """Until cancelled: connect, beat, and again."""
+        pause_s = RECONNECT_S[0]
+        while not self._ending:
+            try:
+                await self._live()
+            except Exception as error:  # the boundary of a connection: whatever it was, connect again
+                if not self._ending:
+                    self._down(in_words(error))
+            pause_s = RECONNECT_S[0] if self._was_up() else min(pause_s * 2, RECONNECT_S[1])
+            await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))  # noqa: S311 - jitter
+
+    def _was_up(self) -> bool:
+        session, self._session = self._session, None
+        return session is not None
+
+    def _down(self, why: str) -> None:
+        if self._session is not None:
+            self._session.connection.terminate()
+        self._tell.session(False, why)
+
+    async def _live(self) -> None:
+        """One session, from connect to its end (always an exception)."""
+        connection = await connect(self._dsn, name="actiond presence")
+        try:
+            session = Session(connection)
+            connection.add_termination_listener(self._terminated)
+            if self._listen:
+                for channel in (WAKE, POLICY, WITHDRAWN):
+                    await connection.add_listener(channel, self._heard)
+            await self._identify(session)
+            self._session = session
+            self._tell.session(True, "")
+            while True:
+                await self._beat(session)
+                await self._pause(session)
+        finally:
+            connection.terminate()
+
+    def _terminated(self, connection: object) -> None:
+        if self._session is not None and self._session.connection is connection:
+            self._session.ended.set()
+
+    async def _pause(self, session: Session) -> None:
+        """Until the next beat, or the end of the connection."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(session.ended.wait(), BEAT_S)
+            raise ConnectionError("the server closed the connection")
+
+    async def _identify(self, session: Session) -> None:
+        if self._daemon:
+            session.locked = await session.connection.fetchval(self._sql["take_daemon_lock"], self._daemon)
+            return
+        me = self._identity
+        row = await session.connection.fetchrow(
+            self._sql["register_daemon"], me.host, me.pid, me.version, me.processors, LEASE_S
+        )
+        assert row is not None
+        self._daemon, session.locked = row["id"], row["locked"]
+        self._tell.registered(self._daemon)
+
+    async def _beat(self, session: Session) -> None:
+        watching_s = time.monotonic() - session.since_s
+        async with self._turn:
+            row = await session.connection.fetchrow(
+                self._sql["beat"], self._daemon, LEASE_S, SILENCE_S, watching_s, timeout=BEAT_TIMEOUT_S
+            )
+            assert row is not None
+            if not session.locked:
+                session.locked = await session.connection.fetchval(
+                    self._sql["take_daemon_lock"], self._daemon, timeout=BEAT_TIMEOUT_S
+                )
+        if row["alive"]:
+            self._tell.beaten(list(row["dead"]))
+            return
+        # Somebody took our rows: whatever runs here is fenced already. Start over under a new id.
+        lost, self._daemon = self._daemon, 0
+        self._tell.declared_dead(lost)
+        raise ConnectionError("this daemon was declared dead")
+
+    def _heard(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        if self._session is None or pid != self._session.connection.get_server_pid():
+            self._tell.heard(channel, str(payload))
+
+    # The doorbell: see sql/functions/030_ring.sql and loops/processor_loop.py.
+
+    async def take(self, processor: str) -> tuple[bool, bool]:
+        """Going to sleep: (is this daemon the one who may hold the bell, does it hold it)."""
+        session = self._session
+        if session is None:
+            return False, False
+        async with self._turn:  # after a `leave` that was asked for before
+            if processor in session.bells:
+                return True, True
+            row = await session.connection.fetchrow(
+                self._sql["doorbell_take"], processor, processor in session.sentinels, timeout=BEAT_TIMEOUT_S
+            )
+        assert row is not None
+        if row["sentinel"]:
+            session.sentinels.add(processor)
+        if row["bell"]:
+            session.bells.add(processor)
+        return row["sentinel"], row["bell"]
+
+    async def leave(self, processor: str) -> None:
+        """Waking up: let go, and ring once for peers that counted on us."""
+        session = self._session
+        if session is None or processor not in session.sentinels:
+            return
+        async with self._turn:
+            if processor not in session.sentinels:
+                return
+            had_bell = processor in session.bells
+            session.bells.discard(processor)
+            session.sentinels.discard(processor)
+            await session.connection.execute(self._sql["doorbell_leave"], processor, had_bell, timeout=BEAT_TIMEOUT_S)
+
+    async def leave_all(self) -> None:
+        """The main loop does not answer: others must be able to hold the bells."""
+        for processor in list(self._session.sentinels) if self._session else []:
+            await self.leave(processor)
+
+    def renounce(self) -> None:
+        """The lease could not be renewed in time: this id is given up, the next session registers a new one."""
+        self._daemon = 0
+        if self._session is not None:
+            self._session.ended.set()
+
+    def holds(self, processor: str) -> bool:
+        """Does this daemon hold the bell? Safe to ask from any thread."""
+        session = self._session
+        return session is not None and processor in session.bells
+
+    def sleeps(self, processor: str) -> bool:
+        """Is this daemon the one that peers count on? Safe to ask from any thread."""
+        session = self._session
+        return session is not None and processor in session.sentinels
+
+    async def end(self) -> None:
+        """Let go of every bell and close; no reconnect after this."""
+        self._ending = True
+        await self.leave_all()
+        if self._session is not None:
+            await self._session.connection.close(timeout=2)

@@ -1,0 +1,71 @@
+"""The processors: what the code declares, what an operator overrides, who has rows due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from actiond.postgres.connection import Pool
+from actiond.postgres.statements import Statements
+from actiond.words import json_text
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One processor as the database has it."""
+
+    overrides: dict[str, Any]  # knob -> value, None = as declared; durations in seconds
+    uses: str | None = None  # a built-in this processor is made of
+    woken_at: datetime | None = None
+    due: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one safety poll saw."""
+
+    processors: dict[str, Standing] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def paused(self) -> bool:
+        """The kill switch: setting `paused` is true."""
+        return self.settings.get("paused") is True
+
+
+class ProcessorStore:
+    """Reads and writes actiond.processor."""
+
+    def __init__(self, pool: Pool, statements: Statements) -> None:
+        self._pool = pool
+        self._sql = statements
+
+    async def declare(self, processors: Iterable[tuple[str, str, str]]) -> None:
+        """(name, declared, built-in) each, JSON texts. Overrides stay."""
+        for name, declared, built_in in processors:
+            await self._pool.execute(self._sql["declare_processor"], name, declared, built_in)
+
+    async def poll(self) -> Poll:
+        """All policies, stored wakes, and who has rows due, in one statement."""
+        rows = await self._pool.fetch(self._sql["poll"])
+        settings = json_text.loads(rows[0]["settings"])
+        return Poll({row["name"]: _standing(row) for row in rows if row["name"] is not None}, settings)
+
+    async def store_wake(self, names: Sequence[str]) -> None:
+        """Keep a wake that came as a bare NOTIFY."""
+        await self._pool.execute(self._sql["store_wake"], names)
+
+    async def waiting_names(self) -> list[str]:
+        """Every processor that has pending rows, registered or not."""
+        return [row["name"] for row in await self._pool.fetch(self._sql["waiting_names"])]
+
+
+def _standing(row: Any) -> Standing:
+    overrides = dict(row)
+    config = overrides.pop("config")
+    for name in ("name", "uses", "woken_at", "due", "settings"):
+        overrides.pop(name)
+    overrides["config"] = None if config is None else json_text.loads(config)
+    return Standing(overrides, row["uses"], row["woken_at"], row["due"])

@@ -1,0 +1,1 @@
+"""Floor 1: the rules. Pure: no await, no clock, no database."""

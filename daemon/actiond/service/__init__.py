@@ -1,0 +1,1 @@
+"""Floor 6: the whole daemon: start order, drain order, exit code."""

@@ -1,0 +1,118 @@
+"""What presence tells the daemon, and what that means for its loops. Runs in the main loop."""
+
+from __future__ import annotations
+
+import time
+
+from actiond.batch.call import Stop
+from actiond.host.log import get_logger
+from actiond.loops.policy_loop import PolicyLoop
+from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.rescue_loop import RescueLoop
+from actiond.postgres.action_store import ActionStore
+from actiond.postgres.presence import LEASE_S, POLICY, WAKE, WITHDRAWN, Callbacks
+from actiond.words.log_lines import LogLine
+
+log = get_logger()
+
+
+class Hearing:
+    """Turns news into rings and switches."""
+
+    def __init__(
+        self, store: ActionStore, loops: dict[str, ProcessorLoop], world: World, host: str, listen: bool
+    ) -> None:
+        self.policy: PolicyLoop | None = None
+        self.rescue: RescueLoop | None = None
+        self._store = store
+        self._loops = loops
+        self._world = world
+        self._host = host
+        self._listen = listen
+        self._down_since_s: float | None = None
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """For presence."""
+        return Callbacks(self.heard, self.registered, self.beaten, self.declared_dead, self.session)
+
+    def look_again(self) -> None:
+        """Every processor, from the beginning."""
+        for loop in self._loops.values():
+            loop.look_from_the_beginning()
+            loop.bell.ring()
+
+    def heard(self, channel: str, payload: str) -> None:
+        """A notification. Anybody may send anything: what makes no sense is ignored."""
+        if channel == POLICY and self.policy is not None:
+            self.policy.bell.ring()
+        elif channel == WAKE:
+            self._wake({name.strip() for name in payload.split(",") if name.strip()})
+        elif channel == WITHDRAWN:
+            self._withdraw(payload.split())
+
+    def _wake(self, names: set[str]) -> None:
+        log.debug(LogLine.WAKE_RECEIVED, processors=sorted(names))
+        asleep = []
+        for name, loop in self._loops.items():
+            if names and name not in names:
+                continue
+            if not loop.crew.policy.run_on_insert:
+                asleep.append(name)
+            loop.look_from_the_beginning()
+            loop.bell.ring()
+        if asleep and self.policy is not None:
+            self.policy.woken(asleep)
+
+    def _withdraw(self, numbers: list[str]) -> None:
+        if len(numbers) != 3 or not all(n.isascii() and n.isdigit() and len(n) < 19 for n in numbers):
+            return
+        daemon, run_id, action_id = map(int, numbers)
+        if daemon == self._store.daemon:
+            for loop in self._loops.values():
+                loop.crew.withdraw(run_id, action_id)
+
+    def registered(self, daemon: int) -> None:
+        """A new id: at the start, or after this daemon was declared dead."""
+        self._store.daemon = daemon
+        self._world.cut_off = False
+        log.info(LogLine.DAEMON_REGISTERED, daemon_id=daemon, host=self._host, lease_s=LEASE_S)
+        self.look_again()
+
+    def beaten(self, dead: list[int]) -> None:
+        """Renewed; and these peers do not live."""
+        if dead and self.rescue is not None:
+            self.rescue.found_dead(dead)
+            self.look_again()
+
+    def declared_dead(self, daemon: int) -> None:
+        """Others may have our rows by now: stop what runs, believe nothing of it."""
+        if self._world.cut_off:
+            return
+        self._world.cut_off = True
+        actions = sum(loop.writer.drop() for loop in self._loops.values())
+        batches = 0
+        for loop in self._loops.values():
+            batches += loop.crew.running
+            loop.crew.forget()
+        log.error(LogLine.LEASE_LOST, daemon_id=daemon or self._store.daemon, batches=batches, actions=actions)
+
+    def session(self, up: bool, why: str) -> None:
+        """The session of presence came or went. Notifications in between were missed."""
+        self._world.listening = up and self._listen
+        if not up:
+            if self._down_since_s is None:
+                self._down_since_s = time.monotonic()
+            log.warning(LogLine.LISTENER_LOST, error=why)
+            return
+        if self._down_since_s is not None:
+            log.info(LogLine.LISTENER_RESTORED, down_s=round(time.monotonic() - self._down_since_s, 2))
+            self._down_since_s = None
+        self.look_again()
+        if self.policy is not None:
+            self.policy.bell.ring()
+
+
+def cancel_running(loops: dict[str, ProcessorLoop], why: Stop) -> int:
+    """Stop every call; gives how many."""
+    return sum(loop.crew.stop_calls(why) for loop in loops.values())

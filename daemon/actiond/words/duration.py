@@ -1,0 +1,62 @@
+"""Durations: "5 min" and timedelta, both ways. Python knows only durations; times belong to the database."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from actiond.words.outcome import Duration
+
+_SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNIT = {
+    **{unit: unit for unit in _SECONDS},
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "mins", "minute", "minutes"), "min"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
+    **dict.fromkeys(("week", "weeks"), "w"),
+}
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+
+
+def seconds(duration: Duration | float) -> float:
+    """ "1 h 30 min" -> 5400.0. A bare number counts seconds. ValueError for anything else, and below zero."""
+    if isinstance(duration, timedelta):
+        amount = duration.total_seconds()
+    elif isinstance(duration, str):
+        amount = _parsed(duration)
+    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+        amount = float(duration)
+    else:
+        raise ValueError(f"not a duration: {duration!r} (write a timedelta, or text as '5 min')")
+    if not 0 <= amount < float("inf"):
+        raise ValueError(f"a duration cannot be below zero or without end: {duration!r}")
+    return amount
+
+
+def _parsed(text: str) -> float:
+    amount, end = 0.0, 0
+    for part in _PART.finditer(text.lower()):
+        unit = _UNIT.get(part.group(2))
+        if part.start() != end or unit is None:
+            break
+        amount, end = amount + float(part.group(1)) * _SECONDS[unit], part.end()
+    if end != len(text) or not end:
+        raise ValueError(f"not a duration: {text!r} (write for example '30 s', '5 min', '1 h 30 min', '2 d')")
+    return amount
+
+
+def in_words(amount_s: float) -> str:
+    """90.0 -> "1 min 30 s"; two units at most, so that columns stay narrow."""
+    if amount_s < 1:
+        return f"{amount_s * 1000:.0f} ms"
+    if amount_s < 10:
+        return f"{amount_s:.1f} s".replace(".0 s", " s")
+    words, rest = [], round(amount_s)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if rest >= size:
+            words.append(f"{rest // size} {unit}")
+            rest %= size
+        elif words:
+            break
+    return " ".join(words[:2])

@@ -1,0 +1,220 @@
+"""Every line the daemon prints: its level, its name, its fields, and when it is printed.
+
+A log line is an event that happened, in the past tense, with plain fields: code prints it as
+`log.info(LogLine.DAEMON_READY, daemon_id=7)`, operators search for its name, tests wait for it, the manual is
+generated from this file. Nothing the daemon prints has a name that is not here; only authors of processors
+choose names of their own.
+
+Fields carry their unit in the name (`took_s`), counts are bare plurals (`rows`). A field with nothing to say is
+left out. `once per processor` marks a line that can flood: for the same processor it is printed at most once a
+minute, and says in `repeated` how often it was held back; `once per daemon` means one such line a minute.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+#: Fields that any line can have, and what they mean.
+COMMON_FIELDS = {
+    "timestamp": "when the line was made: UTC, by the clock of the daemon's host; in the journal, its own",
+    "level": "debug, info, warning, error or critical",
+    "event": "the name of the line",
+    "processor": "the processor this is about",
+    "run_id": "the run this is about: one call of a handler for one batch",
+    "action_id": "the action this is about: one row",
+    "exception": "type, message and frames of an error nobody expected, never its local variables",
+    "repeated": "how many lines like this one were held back since the last one was printed",
+    "lines_lost": "how many lines since the start did not get out because the log was full or closed",
+}
+
+_SIGNATURE = re.compile(r"(?P<level>\w+) (?P<name>\w+)\((?P<fields>[\w, ]*)\)(?: once per (?P<per>[\w, ]+))?")
+
+
+class LogLine(StrEnum):
+    """One line of the log. Its value is its name."""
+
+    level: str
+    fields: tuple[str, ...]
+    when: str
+    once_per: tuple[str, ...] | None
+
+    def __new__(cls, signature: str, when: str) -> LogLine:
+        read = _SIGNATURE.fullmatch(signature)
+        assert read is not None, f"not the signature of a log line: {signature}"
+        line = str.__new__(cls, read["name"])
+        line._value_ = read["name"]
+        line.level = read["level"]
+        line.fields = tuple(re.findall(r"\w+", read["fields"]))
+        line.when = when
+        line.once_per = None
+        if per := read["per"]:
+            line.once_per = () if per == "daemon" else tuple(re.findall(r"\w+", per))
+        return line
+
+    # The life of a daemon
+    DAEMON_STARTING = ("info daemon_starting(version, python, pid)", "The settings are read, nothing is connected yet.")
+    DAEMON_REGISTERED = (
+        "info daemon_registered(daemon_id, host, lease_s)",
+        "The daemon has its own row and id; from now on others watch whether it lives.",
+    )
+    CLAIM_MODE = (
+        "info claim_mode(server_version, mode, reason)",
+        "The server was asked what it can do, and the daemon chose how it claims and how it is woken.",
+    )
+    DAEMON_READY = (
+        "info daemon_ready(daemon_id, processors, took_s)",
+        "Every processor is declared and rows are being claimed.",
+    )
+    SIGNAL_RECEIVED = ("info signal_received(signal)", "A signal arrived that the daemon obeys.")
+    DAEMON_RELOADED = (
+        "info daemon_reloaded(processors, took_s)",
+        "A reload was asked for and is done: overrides and processors were read again.",
+    )
+    DAEMON_STOPPING = ("info daemon_stopping(reason)", "No more rows are claimed from now on.")
+    DRAIN_STARTED = (
+        "info drain_started(batches, actions, timeout_s)",
+        "Batches were running when the daemon was told to stop; they are given time to finish.",
+    )
+    DRAIN_EXPIRED = (
+        "warning drain_expired(batches, actions)",
+        "The time to finish is over; the handlers still running are canceled and their rows given back.",
+    )
+    DAEMON_STOPPED = ("info daemon_stopped(exit_code, ran_s, reason)", "The last line of a daemon.")
+    SCHEMA_MIGRATED = (
+        "info schema_migrated(migrations, functions, took_s)",
+        "Tables or functions of the schema were brought up to date.",
+    )
+
+    # Connections and the claim on being alive
+    CONNECTION_LOST = (
+        "warning connection_lost(connection, error, retry_in_s) once per connection",
+        "A connection to Postgres broke or could not be made; the daemon keeps trying.",
+    )
+    CONNECTION_RESTORED = ("info connection_restored(connection, down_s)", "A lost connection is back.")
+    LISTENER_LOST = (
+        "warning listener_lost(error) once per daemon",
+        "Notifications no longer arrive; until they do again, rows are found by looking every few seconds.",
+    )
+    LISTENER_RESTORED = (
+        "info listener_restored(down_s)",
+        "Notifications arrive again, and every processor has looked once for what it missed.",
+    )
+    LEASE_LOST = (
+        "error lease_lost(daemon_id, behind_s, batches, actions)",
+        "The daemon could not prove in time that it lives; its handlers are canceled, their results dropped.",
+    )
+    LOOP_BLOCKED = (
+        "warning loop_blocked(blocked_s, where, frames) once per where",
+        "Some code held the event loop, so that nothing else could run; `where` is the line that held it.",
+    )
+
+    # Dead daemons and their rows
+    PEER_DIED = (
+        "warning peer_died(peer_id, host, silent_s, evidence)",
+        "Another daemon was found dead, by its free lock or by its expired lease.",
+    )
+    ROWS_RESCUED = (
+        "warning rows_rescued(peer_id, rows, quarantined, took_s)",
+        "Rows claimed by a dead daemon are pending again, except those that too many daemons died on.",
+    )
+    ROW_QUARANTINED = (
+        "error row_quarantined(processor, action_id, crashes)",
+        "Too many daemons died on this action; it failed for good.",
+    )
+
+    # Waking up
+    WAKE_RECEIVED = ("debug wake_received(processors)", "A notification said: look again.")
+    DOORBELL_ARMED = (
+        "debug doorbell_armed(processor, sleep_s)",
+        "A processor has nothing to do and asks writers to ring.",
+    )
+    DOORBELL_LEFT = ("debug doorbell_left(processor)", "A processor is busy again and no longer asks writers to ring.")
+
+    # Processors and their policy
+    PROCESSOR_REGISTERED = (
+        "info processor_registered(processor, source, kind)",
+        "A processor was found and this daemon serves it.",
+    )
+    PROCESSOR_RELOADED = (
+        "info processor_reloaded(processor, source)",
+        "The file of a processor changed and its new code serves from the next batch on.",
+    )
+    PROCESSOR_RELOAD_FAILED = (
+        "error processor_reload_failed(source, error)",
+        "The file of a processor changed but does not load; the code from before keeps serving.",
+    )
+    PROCESSOR_UNKNOWN = (
+        "warning processor_unknown(processor, rows) once per processor",
+        "Rows wait for a processor that no daemon serves.",
+    )
+    PROCESSOR_POLICY_CHANGED = (
+        "info processor_policy_changed(processor, knob, before, after)",
+        "An operator's override changed a knob of a processor, from its next batch on.",
+    )
+    PROCESSOR_POLICY_INVALID = (
+        "warning processor_policy_invalid(processor, knob, value, error) once per processor, knob",
+        "An override has a value its knob cannot take; the declared value stays in force.",
+    )
+
+    # One batch
+    BATCH_STARTED = (
+        "debug batch_started(processor, run_id, actions)",
+        "A handler is called with the actions claimed for it.",
+    )
+    BATCH_FINISHED = (
+        "debug batch_finished(processor, run_id, completed, failed, retried, deferred, canceled, took_s)",
+        "A handler has ended and every action of its batch has an outcome.",
+    )
+    ACTION_FAILED = (
+        "error action_failed(processor, run_id, action_id, status, error, retries_left, retry_in_s)",
+        "One attempt of an action failed; `status` says whether it comes back or that was the last.",
+    )
+    HANDLER_TIMED_OUT = (
+        "error handler_timed_out(processor, run_id, action_id, timeout_s)",
+        "A handler ran longer than its timeout and was canceled.",
+    )
+    HANDLER_RUNAWAY = (
+        "error handler_runaway(processor, run_id, action_id, over_s) once per processor, run_id, action_id",
+        "A handler goes on although it was canceled; it keeps its place until it ends.",
+    )
+    COROUTINE_NEVER_AWAITED = (
+        "error coroutine_never_awaited(processor, run_id, action_id, coroutine)",
+        "A handler made a coroutine and never awaited it, so that work was never done.",
+    )
+    CLAIMS_GIVEN_BACK = (
+        "info claims_given_back(processor, run_id, rows, reason)",
+        "Rows that were claimed but not started are pending again, uncharged.",
+    )
+
+    # Writing outcomes back
+    OUTCOMES_WRITTEN = (
+        "debug outcomes_written(rows, took_s)",
+        "The database confirmed outcomes; they have left the daemon's memory.",
+    )
+    OUTCOMES_FENCED = (
+        "warning outcomes_fenced(processor, rows, actions)",
+        "Outcomes came too late, for rows canceled, edited or rescued meanwhile; only history keeps them.",
+    )
+    OUTCOME_REFUSED = (
+        "error outcome_refused(processor, run_id, action_id, sqlstate, error) once per processor, sqlstate",
+        "The database refused what a handler wanted written; a failure that says so was written instead.",
+    )
+    OUTCOME_ANSWER_LOST = (
+        "warning outcome_answer_lost(rows, error) once per daemon",
+        "The connection broke before the database said whether outcomes were kept; they are sent again.",
+    )
+    ANSWER_RECOVERED = (
+        "info answer_recovered(run_id, rows, kept)",
+        "It is known now what became of a statement whose answer was lost.",
+    )
+    UNSAVED_OUTCOMES_FULL = (
+        "error unsaved_outcomes_full(unsaved, unsaved_max, oldest_s) once per daemon",
+        "Too many outcomes wait to be written; no more rows are claimed until the database takes them.",
+    )
+
+    # What libraries say
+    LIBRARY_WARNED = (
+        "warning library_warned(library, message) once per library, message",
+        "A library the daemon uses logged a warning or worse, at the level of the line.",
+    )

@@ -1,0 +1,35 @@
+-- What people read. `running` is derived here and nowhere stored.
+create or replace view actiond.action_list as
+select a.id,
+       'A-' || lpad(a.id::text, 8, '0') as ref,
+       a.processor,
+       case when a.status = 'pending' and a.claimed_by <> 0 then 'running' else a.status end as status,
+       a.related, a.priority, a.attempts, a.retries_left, a.crashes,
+       a.next_eligible_at, a.created_at, a.started_at, a.finished_at,
+       nullif(a.claimed_by, 0) as daemon,
+       nullif(a.run_id, 0) as run_id,
+       a.created_by, a.error, a.data, a.result, a.state
+  from actiond.action a;
+
+-- The policy in force, a row a knob, and where each value comes from.
+create or replace view actiond.processor_policy as
+select p.name as processor, k.knob,
+       coalesce(k.override, p.declared ->> k.knob, p.built_in ->> k.knob) as value,
+       case when k.override is not null then 'override'
+            when p.declared ? k.knob then 'declared'
+            else 'built-in' end as origin
+  from actiond.processor p
+ cross join lateral (values
+   ('enabled',            p.enabled::text),
+   ('batch_size',         p.batch_size::text),
+   ('concurrency',        p.concurrency::text),
+   ('global_concurrency', p.global_concurrency::text),
+   ('retries',            p.retries::text),
+   ('retry_interval',     p.retry_interval::text),
+   ('backoff',            p.backoff),
+   ('retry_max_interval', p.retry_max_interval::text),
+   ('timeout',            p.timeout::text),
+   ('start_delay',        p.start_delay::text),
+   ('run_on_insert',      p.run_on_insert::text),
+   ('history',            p.history),
+   ('config',             p.config::text)) as k (knob, override);

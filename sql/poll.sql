@@ -1,0 +1,21 @@
+-- poll: the safety poll, one for all processors: overrides, stored wakes, and who has rows due.
+--   no parameters
+--   returns one row a processor: its overrides (NULL = as declared; durations in seconds), woken_at,
+--     due boolean; and in every row the settings as one JSON object
+--   called by: processor_store.poll
+with clock as materialized (select actiond.now() as at),
+settings as materialized (
+  select coalesce(jsonb_object_agg(s.name, s.value), '{}')::text as all_of_them from actiond.setting s)
+select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurrency, p.retries,
+       extract(epoch from p.retry_interval)::float8 as retry_interval, p.backoff,
+       extract(epoch from p.retry_max_interval)::float8 as retry_max_interval,
+       extract(epoch from p.timeout)::float8 as timeout, extract(epoch from p.start_delay)::float8 as start_delay,
+       p.run_on_insert, p.history, p.config::text as config, p.woken_at,
+       exists (select from unnest('{0,1,2,3}'::int2[]) as l (level)
+                cross join lateral (
+                  select from actiond.action a
+                   where a.processor = p.name and a.priority = l.level and a.status = 'pending' and a.claimed_by = 0
+                     and a.next_eligible_at <= (select clock.at from clock)
+                   limit 1) x) as due,
+       settings.all_of_them as settings
+  from settings left join actiond.processor p on true

@@ -1,0 +1,103 @@
+-- step: write the outcomes of batches that ended, then claim the next batch. One statement, one fsync.
+--
+-- The outcomes come first, in id order, and the claim reads their count: without that dependency Postgres
+-- claims first and writes outcomes last, and deadlocks with an operator who updates in id order. After the
+-- outcomes nothing here waits for a row lock.
+--
+-- An outcome lands only where (id, run_id, claimed_by) still match and the row is still pending. `was` is a
+-- column and not a literal, or a plan cached on an empty table uses the wrong index.
+--
+--   $1 daemon int
+--   outcomes, one per action. The arrays from $4 on may stop early: what is missing is a clean completion.
+--     $2 ids bigint[], $3 run ids bigint[], $4 kinds text[] (completed, failed, retried, deferred, canceled),
+--     $5 errors text[] (1,000 characters), $6 delays float8[] (seconds), $7 retries left int[] (NULL = as it is),
+--     $8 results text[] (JSON), $9 states text[] (JSON), $10 noted bool[] (write history), $11 details text[]
+--   runs that ended: $12 ids bigint[], $13 waits text[], $14 times text[] (log2 buckets, as '{1,2}')
+--   the claim; limit 0 = none
+--     $15 processor text, $16 limit int, $17 priority levels int2[], $18 watermark times timestamptz[],
+--     $19 watermark ids bigint[], $20 run id (drawn before), $21 claim what was due at (NULL = now),
+--     $22 may it be a suspect (a row some daemon died on; suspects come alone)
+--   returns at least one row; id NULL = nothing claimed; written = the ids that were, only if some were not
+--   called by: action_store.step, transaction
+with clock as materialized (select actiond.now() as at),
+mine as materialized (
+  select o.id, o.run_id, coalesce(o.kind, 'completed') as kind, o.error, o.delay, o.retries_left, o.result, o.state,
+         o.noted, o.detail, 'pending'::text as was,
+         case when o.kind in ('retried', 'deferred') then 'pending' else coalesce(o.kind, 'completed') end as becomes
+    from unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::float8[], $7::int[], $8::text[], $9::text[],
+                $10::boolean[], $11::text[])
+      as o (id, run_id, kind, error, delay, retries_left, result, state, noted, detail)
+   order by o.id),
+done as (
+  update actiond.action a
+     set status = o.becomes,
+         claimed_by = 0,
+         error = case when o.kind = 'deferred' then a.error else o.error end,
+         retries_left = coalesce(o.retries_left, a.retries_left),
+         finished_at = case when o.becomes <> 'pending' then clock.at end,
+         next_eligible_at = case when o.becomes = 'pending' then clock.at + o.delay * interval '1 second'
+                                 else a.next_eligible_at end,
+         result = coalesce(o.result::jsonb, a.result),
+         state = coalesce(o.state::jsonb, a.state)
+    from mine o, clock
+   where a.id = o.id and a.run_id = o.run_id and a.claimed_by = $1 and a.status = o.was
+  returning a.id, a.attempts, o.run_id, o.kind, o.noted, o.detail),
+noted as (
+  insert into actiond.history (action_id, at, event, run_id, attempt, detail)
+  select d.id, clock.at, d.kind, d.run_id, d.attempts, d.detail from done d, clock where d.noted),
+ended as (
+  update actiond.run r
+     set completed = r.completed + e.completed, failed = r.failed + e.failed, retried = r.retried + e.retried,
+         deferred = r.deferred + e.deferred, canceled = r.canceled + e.canceled,
+         fenced = case when e.over then cardinality(r.actions) - r.returned - (r.completed + r.failed + r.retried
+                    + r.deferred + r.canceled + e.completed + e.failed + e.retried + e.deferred + e.canceled)
+                  else r.fenced end,
+         finished_at = case when e.over then clock.at end,
+         waits = coalesce(e.waits::int[], r.waits), times = coalesce(e.times::int[], r.times)
+    from clock,
+         (select x.id, sum(x.completed)::int as completed, sum(x.failed)::int as failed, sum(x.retried)::int as retried,
+                 sum(x.deferred)::int as deferred, sum(x.canceled)::int as canceled, bool_or(x.over) as over,
+                 max(x.waits) as waits, max(x.times) as times
+            from (select d.run_id as id, count(*) filter (where d.kind = 'completed') as completed,
+                         count(*) filter (where d.kind = 'failed') as failed,
+                         count(*) filter (where d.kind = 'retried') as retried,
+                         count(*) filter (where d.kind = 'deferred') as deferred,
+                         count(*) filter (where d.kind = 'canceled') as canceled,
+                         false as over, null::text as waits, null::text as times
+                    from done d group by d.run_id
+                  union all
+                  select c.id, 0, 0, 0, 0, 0, true, c.waits, c.times
+                    from unnest($12::bigint[], $13::text[], $14::text[]) as c (id, waits, times)) x
+           group by x.id) e
+   where r.id = e.id and r.finished_at is null),
+written as materialized (select array_agg(d.id) as ids, count(*) as n from done d),
+seen as materialized (
+  select x.id, x.crashes
+    from written
+   cross join unnest($17::int2[], $18::timestamptz[], $19::bigint[]) as l (level, at, id)
+   cross join lateral (
+     select a.id, a.crashes
+       from actiond.action a
+      where a.processor = $15 and a.priority = l.level and a.status = 'pending' and a.claimed_by = 0
+        and (a.next_eligible_at, a.id) >= (l.at, l.id)
+        and a.next_eligible_at <= (select coalesce($21::timestamptz, clock.at) from clock)
+      order by a.next_eligible_at, a.id
+      limit $16
+        for no key update skip locked) x
+   limit $16),
+first as (select s.id, s.crashes > 0 and $22::boolean as suspect from seen s limit 1),
+next as materialized (
+  select s.id from seen s, first where case when first.suspect then s.id = first.id else s.crashes = 0 end),
+claimed as (
+  update actiond.action a
+     set claimed_by = $1, run_id = $20, started_at = clock.at, attempts = a.attempts + 1
+    from next, clock
+   where a.id = next.id
+  returning a.id, a.related, a.data::text as data, a.state::text as state, a.retries_left, a.attempts, a.crashes,
+            a.priority, a.next_eligible_at, extract(epoch from clock.at - a.next_eligible_at)::float8 as waited_s),
+begun as (
+  insert into actiond.run (id, processor, daemon, actions, started_at)
+  select $20, $15, $1, array_agg(c.id), min(clock.at) from claimed c, clock having count(*) > 0)
+select c.id, c.related, c.data, c.state, c.retries_left, c.attempts, c.crashes, c.priority, c.next_eligible_at,
+       c.waited_s, case when w.n <> cardinality($2) then coalesce(w.ids, '{}') end as written
+  from written w left join claimed c on true

@@ -1,0 +1,52 @@
+"""One server for a run of tests, one fresh database for each test that asks for one.
+
+The schema is migrated once, into a template; a test's database is a copy of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from support.database import Database, Server, running_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """The name of a migrated database to copy; nobody may be connected to it."""
+    from actiond.postgres.migrate import migrate  # tests that need no database do not wait for it
+
+    database = asyncio.run(server.create())
+    asyncio.run(migrate(database.dsn))
+    yield database.name
+    asyncio.run(server.drop(database))
+
+
+@pytest.fixture
+async def db(server: Server, template: str) -> AsyncIterator[Database]:
+    """A database with the schema of actiond and no rows."""
+    async with server.fresh(template) as database:
+        yield database
+
+
+@pytest.fixture
+async def bare_db(server: Server) -> AsyncIterator[Database]:
+    """A database without any schema."""
+    async with server.fresh() as database:
+        yield database
+
+
+@pytest.fixture
+async def conn(db: Database) -> AsyncIterator[asyncpg.Connection]:
+    connection = await db.connect()
+    yield connection
+    await connection.close()
