@@ -6,12 +6,22 @@ The schema is migrated once, into a template; a test's database is a copy of tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from support.daemon import Daemon, daemons
 from support.database import Database, Server, running_server
+
+USUAL_IMPORTS = """import asyncio, os, signal, time
+import anyio
+from pydantic import BaseModel
+from actiond import *
+"""
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +60,23 @@ async def conn(db: Database) -> AsyncIterator[asyncpg.Connection]:
     connection = await db.connect()
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Daemon]]:
+    """start(dsn, processor_file, env=...) -> a running daemon process, killed at the end."""
+    with daemons() as starter:
+        yield starter
+
+
+@pytest.fixture
+def processor_file(tmp_path: Path) -> Callable[[str], Path]:
+    """processor_file(source) -> a file with that source, dedented, after the usual imports."""
+    numbers = count()
+
+    def write(source: str) -> Path:
+        path = tmp_path / f"processors_{next(numbers)}.py"
+        path.write_text(USUAL_IMPORTS + textwrap.dedent(source))
+        return path
+
+    return write

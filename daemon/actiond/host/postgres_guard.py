@@ -94,7 +94,9 @@ class Guard:
         except BrokenPipeError:
             pass  # the owner died while it waited for the answer
         finally:
-            with suppress(GuardTrouble):
+            with suppress(GuardTrouble, OSError):
+                if self._server is not None and self._server.poll() == -signal.SIGKILL:
+                    self._start()  # only a start on the same data removes the shared memory that a kill leaves
                 self._end(GENTLY)
             for folder in self._job["remove"]:
                 shutil.rmtree(folder, ignore_errors=True)

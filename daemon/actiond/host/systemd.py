@@ -84,7 +84,7 @@ def credential(name: str, environ: Mapping[str, str] = os.environ) -> str | None
 def _address(name: str) -> str | None:
     if name.startswith("@"):  # Linux' abstract namespace: no file, the name begins with a zero byte
         return "\0" + name[1:]
-    return name if name.startswith("/") else None
+    return name or None
 
 
 def _status(text: str) -> str:
