@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
 def _run(binaries: Binaries, arguments: list[str]) -> int:
     print(f"\nPostgreSQL {binaries.major} ({binaries.origin}, {binaries.folder})", flush=True)
     environment = {name: value for name, value in os.environ.items() if name != "ACTIOND_DSN"}
-    environment["ACTIOND_TEST_PG"] = str(binaries.folder)
+    # One for the server that tests share, one for those that tests start themselves.
+    environment |= dict.fromkeys(("ACTIOND_TEST_PG", "ACTIOND_PG_BIN"), str(binaries.folder))
     command = [sys.executable, "-m", "pytest", "-q", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
 

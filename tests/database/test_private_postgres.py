@@ -19,7 +19,7 @@ import asyncpg
 import pytest
 
 from actiond.host import postgres_binaries
-from actiond.host.postgres_guard import birth
+from actiond.host.postgres_guard import birth, postmaster
 from actiond.host.private_postgres import MARKER, PostgresUnavailable, PrivatePostgres, binaries_in, find_binaries
 from support.database import eventually, memory
 
@@ -27,12 +27,15 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the serve
 
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
 OWNER = """
-import signal, sys
+import os, signal, sys
 from pathlib import Path
 from actiond.host.private_postgres import PrivatePostgres
-server = PrivatePostgres(Path(sys.argv[1]) if sys.argv[1:] else None)
+fork, given = sys.argv[1] == "fork", sys.argv[2]
+server = PrivatePostgres(Path(given) if given else None)
 server.start()
-print(server.pid, server.root, flush=True)
+child = os.fork() if fork else 0
+if child or not fork:
+    print(server.pid, server.root, child, flush=True)
 signal.pause()
 """
 
@@ -71,12 +74,12 @@ def refused(*, because: str) -> pytest.RaisesExc[PostgresUnavailable]:
     return pytest.RaisesExc(PostgresUnavailable, match=because)
 
 
-def start_owner(*arguments: str) -> tuple[subprocess.Popen[str], int, Path]:
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, *arguments], stdout=subprocess.PIPE, text=True)
+def start_owner(fork: str = "", root: Path | str = "") -> tuple[subprocess.Popen[str], int, Path, int]:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, fork, str(root)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
-    pid, root = owner.stdout.readline().split()
+    server, home, child = owner.stdout.readline().split()
     owner.stdout.close()
-    return owner, int(pid), Path(root)
+    return owner, int(server), Path(home), int(child)
 
 
 def guard_of(server: int) -> int:
@@ -184,6 +187,14 @@ async def test_kill_waits_for_a_backend_that_computes_on(server: PrivatePostgres
     watcher.terminate()
 
 
+def test_a_postmaster_file_that_is_still_being_written_can_be_read(folder: Path) -> None:
+    assert postmaster(folder) is None
+    file = folder / "postmaster.pid"
+    for written, read in (("", None), ("12", (12, "starting")), ("12\n/x\n", (12, "starting"))):
+        file.write_text(written)
+        assert postmaster(folder) == read
+
+
 async def test_start_on_a_running_server_changes_nothing(server: PrivatePostgres) -> None:
     before = server.pid
     server.start()
@@ -191,7 +202,7 @@ async def test_start_on_a_running_server_changes_nothing(server: PrivatePostgres
 
 
 async def test_the_server_goes_when_its_owner_is_killed() -> None:
-    owner, pid, root = start_owner()
+    owner, pid, root, _ = start_owner()
     assert birth(pid)
     assert root.exists()
     kill(owner)
@@ -199,8 +210,18 @@ async def test_the_server_goes_when_its_owner_is_killed() -> None:
     await eventually(lambda: not root.exists())
 
 
+async def test_a_child_that_the_owner_forked_does_not_keep_the_server_alive() -> None:
+    owner, pid, root, child = start_owner("fork")
+    kill(owner)
+    try:
+        await eventually(lambda: not birth(pid) and not root.exists())
+        assert birth(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 async def test_signals_for_the_whole_family_do_not_separate_the_guard_from_its_work() -> None:
-    owner, pid, root = start_owner()
+    owner, pid, root, _ = start_owner()
     guard = guard_of(pid)
     for meant_for_all in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(guard, meant_for_all)
@@ -210,7 +231,7 @@ async def test_signals_for_the_whole_family_do_not_separate_the_guard_from_its_w
 
 
 async def test_a_killed_owners_durable_data_can_be_opened_at_once(folder: Path) -> None:
-    owner, _, root = start_owner(str(folder / "durable"))
+    owner, _, root, _ = start_owner(root=folder / "durable")
     kill(owner)
     with PrivatePostgres(root, durable=True) as server:
         assert await answer(server.dsn("postgres"), "select 1") == 1
@@ -222,7 +243,7 @@ async def test_stop_ends_the_server_even_if_the_guard_was_killed() -> None:
     pid, root = server.pid, server.root
     assert pid is not None
     os.kill(guard_of(pid), signal.SIGKILL)
-    with refused(because="guard of this server was killed"):
+    with refused(because="guard of this server has ended"):
         server.kill()
     server.stop()
     assert not birth(pid)
@@ -281,6 +302,7 @@ def test_no_programs_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_programs_of_the_environment_come_first(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.delenv("ACTIOND_PG_BIN", raising=False)
     found = find_binaries()
     assert len({binaries.folder for binaries in found}) == len(found)
     monkeypatch.setenv("ACTIOND_PG_BIN", str(found[-1].folder))

@@ -257,7 +257,7 @@ def test_no_value_can_make_printing_fail(reader: Reader) -> None:
             raise RuntimeError("no")
 
     endless: list[object] = []
-    endless.append({"again": endless})
+    endless.append(endless)
     endless_too: dict[str, object] = {}
     endless_too["again"] = endless_too
     reader.configure()

@@ -24,6 +24,8 @@ from actiond.words.outcome import (
 T = TypeVar("T")
 M = TypeVar("M", Completed, Failed, Deferred, Canceled)
 
+_DONE = Completed()  # by far the most frequent mark
+
 
 @dataclass(slots=True)
 class Scope:
@@ -94,7 +96,7 @@ class Action(Generic[T]):
 
     def complete(self, result: Any = None) -> Completed:
         """Done. `result` is kept with the row as JSON. BatchClosed after the handler has ended."""
-        return self._mark(Completed(result))
+        return self._mark(_DONE if result is None else Completed(result))
 
     def fail(self, error: Any, behavior: RetryBehavior = ALLOW_RETRY, *, after: Duration | None = None) -> Failed:
         """Not done; `behavior` says what it costs, `after` when again (default: the processor's interval)."""

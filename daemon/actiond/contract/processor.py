@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
@@ -58,7 +59,7 @@ class Processor:
     def decode(self, data: str) -> Any:
         """One payload. PayloadInvalid says what does not fit."""
         try:
-            return json_text.loads(data) if self.payload is None else self.payload.validate_json(data)
+            return from_json(data) if self.payload is None else self.payload.validate_json(data)
         except ValidationError as wrong:
             raise PayloadInvalid(_first_errors(wrong)) from None
         except (ValueError, RecursionError) as wrong:

@@ -139,7 +139,10 @@ def output_of(command: list[str], user: ServerUser | None) -> str | None:
     """What the command prints, or None if this user cannot run it or it fails."""
     run_as: dict[str, Any] = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
     with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", timeout=30, **run_as).stdout
+        answer: subprocess.CompletedProcess[str] = subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd="/", timeout=30, **run_as
+        )
+        return answer.stdout
     return None
 
 

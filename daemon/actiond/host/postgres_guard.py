@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
@@ -53,7 +54,7 @@ class GuardTrouble(Exception):
 
 def postmaster(data: Path) -> tuple[int, str] | None:
     """What postmaster.pid says: the pid of the last server that ran on these data, and its state."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):  # it may be missing, or empty for a moment
         lines = (data / "postmaster.pid").read_text().splitlines()
         return int(lines[0]), lines[7].strip() if len(lines) > 7 else "starting"
     return None
@@ -81,7 +82,11 @@ class Guard:
             self._how |= {"user": user[0], "group": user[1], "extra_groups": []}
 
     def serve(self) -> None:
-        do = {START: self._start, HALT: lambda: self._end(GENTLY), KILL: lambda: self._end(AT_ONCE)}
+        do: dict[bytes, Callable[[], None]] = {
+            START: self._start,
+            HALT: lambda: self._end(GENTLY),
+            KILL: lambda: self._end(AT_ONCE),
+        }
         try:
             while order := self._next_order():
                 problem = ""

@@ -217,10 +217,10 @@ class PrivatePostgres:
         with suppress(BrokenPipeError):
             guard.stdin.write(order)
             answer = guard.stdout.readline()
-        if not answer:
-            raise PostgresUnavailable("the guard of this server was killed: call stop(), then start()")
-        self._pid, problem = json.loads(answer)
-        self._born = birth(self._pid) if self._pid else ""
+        problem = "the guard of this server has ended: call stop(), then start()"
+        if answer:
+            self._pid, problem = json.loads(answer)
+            self._born = birth(self._pid) if self._pid else ""
         if problem:
             said = log.read_bytes()[said_before:].decode(errors="replace").splitlines()
             raise PostgresUnavailable("\n".join([f"{problem}; the log ends with:", *said[-LOG_LINES:]]))

@@ -90,19 +90,20 @@ class PolicyLoop:
         for name, standing in poll.processors.items():
             if standing.uses is not None:
                 self._built_in(name, standing)
-            if name in self._loops:
-                self._update(self._loops[name], standing)
+        for name, loop in self._loops.items():
+            self._update(loop, poll.processors.get(name) or Standing({}))
 
     def _update(self, loop: ProcessorLoop, standing: Standing) -> None:
         before = loop.crew.policy
         after = loop.crew.processor.policy.overridden(standing.overrides)
         woken = standing.woken_at is not None and standing.woken_at != loop.woken_at
         loop.woken_at = standing.woken_at
-        if after != before:
+        if after != before and loop.policy_known:
             for knob, old, new in _differences(before, after):
                 log.info(LogLine.PROCESSOR_POLICY_CHANGED, processor=loop.name, knob=knob, before=old, after=new)
-            loop.crew.policy = after
-        if after != before or woken or standing.due:
+        loop.crew.policy = after
+        if after != before or woken or standing.due or not loop.policy_known:
+            loop.policy_known = True
             if standing.due:
                 loop.look_from_the_beginning()
             loop.bell.ring()

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -76,6 +75,7 @@ class ProcessorLoop:
         self.writer = writer
         self.bell = bell
         self.woken_at: datetime | None = None  # the stored wake, for run_on_insert = false
+        self.policy_known = False  # overrides were read: before that nothing may be claimed
         self.steps = 0  # proof of progress
         self.trouble: str | None = None
         self._store = store
@@ -130,7 +130,7 @@ class ProcessorLoop:
             log.error(LogLine.UNSAVED_OUTCOMES_FULL, unsaved=self.writer.unsaved, unsaved_max=self._world.unsaved_max)
         if shut:
             self._doorbell.leave(self.name)
-        wanted = 0 if shut else self._wanted()
+        wanted = 0 if shut or not self.policy_known else self._wanted()
         if wanted and (delay_s := self._start_delay_s()) > 0:
             return delay_s
         if wanted:

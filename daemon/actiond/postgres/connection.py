@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
 import asyncpg
 
-from actiond.words.errors import DatabaseUnreachable, SettingInvalid
+from actiond.words.errors import DatabaseUnreachable, OperatorError, SettingInvalid
 
 # Generic in the stubs only: subscripted as text.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -28,9 +29,10 @@ _SERVER_SETTINGS = {
     "search_path": "",  # every name in sql/ is qualified
     "statement_timeout": "9s",
     "lock_timeout": "5s",
-    "client_connection_check_interval": "1s",  # the server notices a client that was killed in a long statement
+    "idle_in_transaction_session_timeout": "10s",
     "timezone": "UTC",
 }
+_ABANDONED = {"client_connection_check_interval": "1s"}  # the server notices a client killed in a long statement
 #: The step statement is planned once, for arrays of any size: without these Postgres replans it at each call,
 #: or sorts and hashes, as if the arrays were large.
 _PINNED = {
@@ -40,7 +42,6 @@ _PINNED = {
     "enable_seqscan": "off",
     "jit": "off",
 }
-_IDLE_TRANSACTION = {"idle_in_transaction_session_timeout": "10s"}
 
 
 class Trouble(Enum):
@@ -74,7 +75,18 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
 
 
-async def connect(dsn: str, *, name: str = "actiond", pinned: bool = False, **settings: str) -> Connection:
+def for_people(error: Exception) -> OperatorError | None:
+    """An error of the database in one line with what to do; None if it is no error of the database."""
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return OperatorError(f"this role may not do that: {error}")
+    if isinstance(error, asyncpg.PostgresError):
+        return OperatorError(f"the database refused: {in_words(error)}")
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError):
+        return DatabaseUnreachable(f"the connection was lost: {in_words(error)}. Try again.")
+    return None
+
+
+async def connect(dsn: str, *, name: str = "actiond", settings: Mapping[str, str] | None = None) -> Connection:
     """One connection with our settings. Raises what asyncpg raises; see `first_connect` for people."""
     connection: Connection = await asyncpg.connect(
         dsn,
@@ -83,19 +95,18 @@ async def connect(dsn: str, *, name: str = "actiond", pinned: bool = False, **se
         server_settings={
             "application_name": name,
             **_SERVER_SETTINGS,
-            **_IDLE_TRANSACTION,
-            **(_PINNED if pinned else {}),
-            **settings,
+            **_ABANDONED,
+            **(settings or {}),
         },
     )
     _keep_alive(connection)
     return connection
 
 
-async def first_connect(dsn: str, name: str = "actiond") -> Connection:
+async def first_connect(dsn: str, name: str = "actiond", settings: Mapping[str, str] | None = None) -> Connection:
     """For commands: connect, or say in one line why not and what to do."""
     try:
-        return await connect(dsn, name=name)
+        return await connect(dsn, name=name, settings=settings)
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as refused:
         raise DatabaseUnreachable(f"the database refuses these credentials: {refused}. Check ACTIOND_DSN.") from None
     except asyncpg.InvalidCatalogNameError as missing:
@@ -122,16 +133,24 @@ def _keep_alive(connection: Connection) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-async def make_pool(dsn: str, *, name: str, size: int, pinned: bool) -> Pool:
-    """A pool that connects when first used and does not reset connections between uses (nothing to reset)."""
+async def work_pool(dsn: str, size: int) -> Pool:
+    """For claims and outcomes. Connects when first used; nothing to reset between uses."""
 
     async def open_one(*args: Any, **kwargs: Any) -> Connection:
-        return await connect(dsn, name=name, pinned=pinned)
+        return await connect(dsn, name="actiond work", settings=_PINNED)
 
     pool: Pool = asyncpg.create_pool(
         dsn, min_size=0, max_size=size, connect=open_one, reset=_no_reset, max_inactive_connection_lifetime=0
     )
     await pool  # min_size 0: opens nothing yet
+    return pool
+
+
+async def handler_pool(dsn: str, size: int) -> Pool:
+    """For batch.transaction(): the role's own search_path and timeouts, and reset after each use."""
+    settings = {"application_name": "actiond handler", **_ABANDONED}
+    pool: Pool = asyncpg.create_pool(dsn, min_size=0, max_size=size, timeout=CONNECT_S, server_settings=settings)
+    await pool
     return pool
 
 

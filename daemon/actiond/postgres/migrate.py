@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncpg
 
 from actiond.postgres.connection import Connection, first_connect
-from actiond.postgres.statements import FUNCTIONS, MIGRATIONS, sql_folder
+from actiond.postgres.statements import FUNCTIONS, MIGRATIONS, Statements, sql_folder
 from actiond.words.errors import (
     DatabaseUnreachable,
     MigrationEdited,
@@ -26,16 +26,10 @@ from actiond.words.errors import (
     SchemaOutdated,
 )
 
-_LOCK = (1633907716, 0)  # actiond.lock_class('migrate'), needed before that function exists
 _WAIT_S = 60.0
+_BOOKS = "0000_books.sql"
 
-_BOOKS = """
-create schema if not exists actiond;
-create table if not exists actiond.migration (
-  version integer primary key, name text not null, sha256 text not null,
-  applied_at timestamptz not null default pg_catalog.clock_timestamp()
-);
-"""
+_sql = Statements()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +63,8 @@ class Step:
 def files_of(folder: Path | None = None) -> list[Migration]:
     """The migrations of this program, in order, and last the functions."""
     root = folder or sql_folder()
-    found = [
-        Migration(int(path.name[:4]), path.stem, path.read_text())
-        for path in sorted((root / MIGRATIONS).glob("[0-9][0-9][0-9][0-9]_*.sql"))
-    ]
+    numbered = sorted((root / MIGRATIONS).glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    found = [Migration(int(p.name[:4]), p.stem, p.read_text()) for p in numbered if p.name != _BOOKS]
     functions = "\n".join(path.read_text() for path in sorted((root / FUNCTIONS).glob("*.sql")))
     return [*found, Migration(0, FUNCTIONS, functions)]
 
@@ -83,15 +75,15 @@ async def plan(connection: Connection, folder: Path | None = None) -> list[Step]
     SchemaNewer if the database has migrations this program does not know; MigrationEdited if an applied file
     is not what it was.
     """
-    books = await connection.fetchval("select pg_catalog.to_regclass('actiond.migration') is not null")
-    rows = await connection.fetch("select version, name, sha256 from actiond.migration") if books else []
+    books = await connection.fetchval(_sql["migration_books"])
+    rows = await connection.fetch(_sql["applied_migrations"]) if books else []
     applied = {row["version"]: row for row in rows}
     ours = files_of(folder)
     unknown = sorted(set(applied) - {m.version for m in ours})
     if unknown:
         raise SchemaNewer(
-            f"the schema has migration {unknown[-1]:04} ({applied[unknown[-1]]['name']}), which this actiond does not "
-            "know. Install the newer actiond that made it."
+            f"the schema has migration {applied[unknown[-1]]['name']}, which this actiond does not know. "
+            "Install the newer actiond that made it."
         )
     steps = [
         Step(m, m.version in applied, m.version in applied and applied[m.version]["sha256"] != m.sha256) for m in ours
@@ -99,7 +91,8 @@ async def plan(connection: Connection, folder: Path | None = None) -> list[Step]
     for step in steps:
         if step.changed and step.migration.version:
             raise MigrationEdited(
-                f"migration {step.migration.name} was edited after it was applied. Put the file back as it was and write a new one."
+                f"migration {step.migration.name} was edited after it was applied. "
+                "Put the file back as it was and write a new one."
             )
     return steps
 
@@ -120,14 +113,13 @@ async def migrate(
     dsn: str, *, folder: Path | None = None, tell: Callable[[str], None] = lambda line: None
 ) -> list[str]:
     """Apply what is due; give the names of what was. Safe to race; see plan for what it raises."""
-    connection = await first_connect(dsn, "actiond migrate")
+    connection = await first_connect(dsn, "actiond migrate", {"statement_timeout": "0", "lock_timeout": "10s"})
     try:
-        await connection.execute("set statement_timeout = 0; set lock_timeout = '10s'")
         await _lock(connection)
         try:
             return await _apply(connection, folder, tell)
         finally:
-            await connection.execute("select pg_catalog.pg_advisory_unlock($1, $2)", *_LOCK)
+            await connection.execute(_sql["unlock_migrations"])
     except asyncpg.InsufficientPrivilegeError as refused:
         raise DatabaseUnreachable(
             f"this role may not migrate: {refused}. Run `actiond migrate` as the owner of the schema."
@@ -138,7 +130,7 @@ async def migrate(
 
 async def _lock(connection: Connection) -> None:
     async with asyncio.timeout(_WAIT_S):
-        while not await connection.fetchval("select pg_catalog.pg_try_advisory_lock($1, $2)", *_LOCK):
+        while not await connection.fetchval(_sql["lock_migrations"]):
             await asyncio.sleep(0.05)
 
 
@@ -149,28 +141,30 @@ async def _apply(connection: Connection, folder: Path | None, tell: Callable[[st
             continue
         migration = step.migration
         async with connection.transaction():
-            await connection.execute(_BOOKS)
-            await connection.execute(migration.text)
-            await connection.execute(
-                "insert into actiond.migration (version, name, sha256) values ($1, $2, $3) "
-                "on conflict (version) do update set sha256 = excluded.sha256, applied_at = clock_timestamp()",
-                migration.version,
-                migration.name,
-                migration.sha256,
-            )
+            await connection.execute(_books(folder), timeout=None)
+            await connection.execute(migration.text, timeout=None)
+            await connection.execute(_sql["record_migration"], migration.version, migration.name, migration.sha256)
         applied.append(migration.name)
         tell(f"{'changed' if step.changed else 'applied'} {migration.name}")
     return applied
 
 
+def _books(folder: Path | None) -> str:
+    return ((folder or sql_folder()) / MIGRATIONS / _BOOKS).read_text()
+
+
 def script(folder: Path | None = None) -> str:
     """Everything as one SQL script, for a DBA who applies it by hand."""
-    parts = ["-- actiond: the whole schema. Apply with: psql -v ON_ERROR_STOP=1 -1 -f -", _BOOKS]
+    parts = ["-- actiond: the whole schema. Apply with: psql -v ON_ERROR_STOP=1 -1 -f -", _books(folder)]
     for m in files_of(folder):
-        record = f"insert into actiond.migration (version, name, sha256) values ({m.version}, '{m.name}', '{m.sha256}')"
-        parts += [
-            f"-- {m.name}",
-            m.text,
-            f"{record} on conflict (version) do update set sha256 = excluded.sha256;",
-        ]
+        parts += [f"-- {m.name}", m.text, _recorded(m)]
     return "\n".join(parts)
+
+
+def _recorded(migration: Migration) -> str:
+    """record_migration with its parameters written in: a number, a file name, a hash."""
+    statement = _sql["record_migration"].split("called by: migrate\n", 1)[1]
+    values = (str(migration.version), f"'{migration.name}'", f"'{migration.sha256}'")
+    for place, value in enumerate(values, 1):
+        statement = statement.replace(f"${place}", value)
+    return statement.strip() + ";"

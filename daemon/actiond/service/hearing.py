@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import anyio
+
 from actiond.batch.call import Stop
 from actiond.host.log import get_logger
 from actiond.loops.policy_loop import PolicyLoop
@@ -30,6 +32,7 @@ class Hearing:
         self._host = host
         self._listen = listen
         self._down_since_s: float | None = None
+        self.known = anyio.Event()  # set once this daemon has an id
 
     @property
     def callbacks(self) -> Callbacks:
@@ -76,6 +79,7 @@ class Hearing:
         """A new id: at the start, or after this daemon was declared dead."""
         self._store.daemon = daemon
         self._world.cut_off = False
+        self.known.set()
         log.info(LogLine.DAEMON_REGISTERED, daemon_id=daemon, host=self._host, lease_s=LEASE_S)
         self.look_again()
 

@@ -13,46 +13,39 @@ import os
 import platform
 import signal
 import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Crew, Shared
-from actiond.batch.write_back import WriteBack
+from actiond.batch.crew import Shared
 from actiond.contract.processor import Processor
-from actiond.host import discovery
-from actiond.host.log import get_logger
+from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
-from actiond.loops.bell import Bell
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.postgres import migrate
 from actiond.postgres.action_store import ActionStore
-from actiond.postgres.connection import Pool, close_pool, first_connect, make_pool
+from actiond.postgres.connection import Pool, close_pool, first_connect, handler_pool, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.presence import Identity
-from actiond.postgres.processor_store import ProcessorStore, Standing
+from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.statements import Statements
 from actiond.service.drain import drain
 from actiond.service.hearing import Hearing
 from actiond.service.proof_of_life import ProofOfLife
-from actiond.words.errors import ActiondError, DatabaseUnreachable
+from actiond.service.roster import Find, Roster
+from actiond.words.errors import DatabaseUnreachable
 from actiond.words.log_lines import LogLine
 
 RETRY_START_S = (0.2, 5.0)  # while the server does not answer at the start
 
 log = get_logger()
-
-#: Finds the processors again, for reload.
-Find = Callable[[], dict[str, Processor]]
 
 
 class Supervisor:
@@ -69,8 +62,8 @@ class Supervisor:
         self._find = find
         self._version = version
         self._sql = statements or Statements()
-        self._makers = discovery.built_ins()
-        self._built: dict[str, tuple[str, str]] = {}  # built-in processors: name -> (uses, config)
+        self._roster: Roster | None = None  # and the policy loop: once there is something to reload
+        self._policy: PolicyLoop | None = None
         self._loops: dict[str, ProcessorLoop] = {}
         self._world = World(unsaved_max=settings.unsaved_max)
         self._notifier = Notifier()
@@ -86,10 +79,8 @@ class Supervisor:
         processors = self._find()
         await self._schema()
         settings = self._settings
-        pool = await make_pool(settings.work_dsn, name="actiond work", size=settings.connections, pinned=True)
-        handlers = await make_pool(
-            settings.work_dsn, name="actiond handler", size=settings.handler_connections, pinned=False
-        )
+        pool = await work_pool(settings.work_dsn, settings.connections)
+        handlers = await handler_pool(settings.work_dsn, settings.handler_connections)
         try:
             clean = await self._serve(processors, pool, handlers, began_s)
         finally:
@@ -129,48 +120,53 @@ class Supervisor:
         finally:
             connection.terminate()
 
-    async def _serve(self, processors: dict[str, Processor], pool: Pool, handlers: Pool, began_s: float) -> bool:
-        store, settings = ActionStore(pool, self._sql), self._settings
-        hearing = Hearing(store, self._loops, self._world, socket.gethostname(), settings.listen)
-        identity = Identity(socket.gethostname(), os.getpid(), self._version, sorted(processors))
+    async def _serve(self, found: dict[str, Processor], pool: Pool, handlers: Pool, began_s: float) -> bool:
+        settings, loops = self._settings, self._loops
+        store, daemons = ActionStore(pool, self._sql), DaemonStore(pool, self._sql)
+        host = socket.gethostname()
+        hearing = Hearing(store, loops, self._world, host, settings.listen)
+        identity = Identity(host, os.getpid(), self._version, sorted(found))
         presence = PresenceThread(
             settings.presence_dsn, identity, hearing.callbacks, self._sql, blocked=self._blocked, listen=settings.listen
         )
-        daemons = DaemonStore(pool, self._sql)
-        self._processors = ProcessorStore(pool, self._sql)
         async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
-            self._shared = Shared(tasks=calls, handler_pool=handlers, runaway=self._runaway, **_limits(settings))
-            self._store, self._presence, self._tasks = store, presence, tasks
-            policy = PolicyLoop(
-                self._processors, store, self._loops, self._world, settings.poll_interval_s, self._built_in
-            )
-            rescue = RescueLoop(daemons, hearing.look_again)
-            hearing.policy, hearing.rescue = policy, rescue
             tasks.start_soon(self._signals)
-            async with _started(presence, store, self._stop):
-                await self._declare(processors.values())
-                for processor in processors.values():
-                    self._add(processor, "code")
-                await policy.step()
-                for loop in (
-                    policy,
-                    rescue,
-                    ProofOfLife(self._notifier, policy, self._loops, settings.poll_interval_s),
-                ):
-                    tasks.start_soon(loop.run)
-                took_s = round(time.monotonic() - began_s, 2)
-                log.info(LogLine.DAEMON_READY, daemon_id=store.daemon, processors=sorted(self._loops), took_s=took_s)
-                self._notifier.ready(f"{len(self._loops)} processors")
+            shared = Shared(tasks=calls, handler_pool=handlers, runaway=self._runaway, **_limits(settings))
+            processors = ProcessorStore(pool, self._sql)
+            roster = Roster(
+                self._find, loops, self._world, store, processors, presence, shared, lambda x: tasks.start_soon(x.run)
+            )
+            policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
+            hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again)
+            async with _started(presence, hearing.known, self._stop):
+                if not self._stop.is_set():
+                    await roster.declare(found)
+                    await policy.step()
+                    self._roster, self._policy = roster, policy
+                    proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
+                    for each in (policy, hearing.rescue, proof):
+                        tasks.start_soon(each.run)
+                    self._ready(store.daemon, time.monotonic() - began_s)
                 await self._stop.wait()
                 log.info(LogLine.DAEMON_STOPPING, reason=self._reason)
                 self._notifier.stopping("finishing what runs")
-                clean = await drain(self._loops, self._world, self._notifier, settings.drain_s, self._hurry)
+                clean = await drain(loops, self._world, self._notifier, settings.drain_s, self._hurry)
             await self._ended(daemons, store)
             tasks.cancel_scope.cancel()
             calls.cancel_scope.cancel()
             if not clean or self._runaways:
                 self._exit_at_once()
         return clean
+
+    def _ready(self, daemon: int, took_s: float) -> None:
+        log.info(LogLine.DAEMON_READY, daemon_id=daemon, processors=sorted(self._loops), took_s=round(took_s, 2))
+        self._notifier.ready(f"{len(self._loops)} processors")
+
+    async def reload(self) -> None:
+        """Read processors and overrides again."""
+        if self._roster is not None and self._policy is not None:
+            await self._roster.reload()
+            self._policy.bell.ring()
 
     async def _ended(self, daemons: DaemonStore, store: ActionStore) -> None:
         with anyio.move_on_after(2):
@@ -182,65 +178,8 @@ class Supervisor:
     def _exit_at_once(self) -> None:
         """Threads and handlers that nothing can end would keep the process alive."""
         log.info(LogLine.DAEMON_STOPPED, exit_code=75, reason="handlers were left that ignore their cancellation")
-        sys.stdout.flush()
-        flush = getattr(log, "flush", None)
-        if flush is not None:
-            flush()
+        flush()
         os._exit(75)
-
-    # processors
-
-    async def _declare(self, processors: Iterable[Processor]) -> None:
-        await self._processors.declare((p.name, *p.stored()) for p in processors)
-
-    def _add(self, processor: Processor, kind: str) -> None:
-        bell = Bell()
-        writer = WriteBack(self._store, processor.name)
-        crew = Crew(processor, processor.policy, self._store, writer, self._shared, bell.ring)
-        loop = ProcessorLoop(crew, writer, self._store, self._presence, self._world, bell)
-        self._loops[processor.name] = loop
-        self._tasks.start_soon(loop.run)
-        log.info(LogLine.PROCESSOR_REGISTERED, processor=processor.name, source=processor.where, kind=kind)
-
-    def _built_in(self, name: str, standing: Standing) -> None:
-        """A row of actiond.processor asks for a built-in, by its registered name."""
-        made_of = (str(standing.uses), str(standing.overrides.get("config")))
-        if self._built.get(name) == made_of:
-            return
-        self._built[name] = made_of
-        maker = self._makers.get(made_of[0])
-        try:
-            if maker is None:
-                raise ActiondError(
-                    f"there is no built-in {made_of[0]!r} (there are: {', '.join(sorted(self._makers))})"
-                )
-            processor = maker(name, standing.overrides.get("config") or {})
-        except ActiondError as wrong:
-            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=f"built-in of {name}", error=str(wrong))
-            return
-        if name in self._loops:
-            self._loops[name].crew.processor = processor
-        else:
-            self._add(processor, made_of[0])
-
-    async def reload(self) -> None:
-        """Read processors again; what does not load leaves the old code in place, and says so."""
-        began_s = time.monotonic()
-        try:
-            found = self._find()
-            await self._declare(found.values())
-        except ActiondError as broken:
-            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=str(broken).split(": ")[0], error=str(broken))
-            return
-        for name, processor in found.items():
-            loop = self._loops.get(name)
-            if loop is None:
-                self._add(processor, "code")
-            elif loop.crew.processor is not processor:
-                loop.crew.processor = processor
-                loop.crew.policy = processor.policy
-                log.info(LogLine.PROCESSOR_RELOADED, processor=name, source=processor.where)
-        log.info(LogLine.DAEMON_RELOADED, processors=sorted(found), took_s=round(time.monotonic() - began_s, 2))
 
     # news
 
@@ -273,13 +212,19 @@ def _limits(settings: Settings) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _started(presence: PresenceThread, store: ActionStore, stop: anyio.Event) -> AsyncIterator[None]:
-    """Presence, registered; and at the end, presence stopped last."""
+async def _started(presence: PresenceThread, known: anyio.Event, stop: anyio.Event) -> AsyncIterator[None]:
+    """Presence, registered (or told to stop before that); and at the end, presence stopped last."""
     await presence.start()
     try:
-        while not store.daemon and not stop.is_set():
-            await anyio.sleep(0.01)
+        async with anyio.create_task_group() as either:
+            for event in (known, stop):
+                either.start_soon(_first, event, either.cancel_scope)
         yield
     finally:
         with anyio.CancelScope(shield=True):
             await presence.stop()
+
+
+async def _first(event: anyio.Event, others: anyio.CancelScope) -> None:
+    await event.wait()
+    others.cancel()

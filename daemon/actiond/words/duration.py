@@ -28,7 +28,7 @@ def seconds(duration: Duration | float) -> float:
     elif isinstance(duration, int | float) and not isinstance(duration, bool):
         amount = float(duration)
     else:
-        raise ValueError(f"not a duration: {duration!r} (write a timedelta, or text as '5 min')")
+        raise ValueError(f"not a duration: {duration!r} (write a timedelta, or text as '5 min')")  # noqa: TRY004 - one error for all
     if not 0 <= amount < float("inf"):
         raise ValueError(f"a duration cannot be below zero or without end: {duration!r}")
     return amount

@@ -1,0 +1,36 @@
+"""actiond show."""
+
+from __future__ import annotations
+
+import click
+
+from actiond.cli import output
+from actiond.cli.asking import action_id, ask, dsn_option, json_option
+from actiond.postgres import read
+from actiond.words.errors import OperatorError
+
+
+@click.command("show")
+@click.argument("id_", metavar="ID", callback=action_id)
+@dsn_option
+@json_option
+def command(id_: int, dsn: str | None, as_json: bool) -> None:
+    """One action: its row, its runs, its history."""
+    shown = ask(dsn, lambda c: read.action(c, id_))
+    if shown is None:
+        raise OperatorError(f"there is no action {id_}")
+    if as_json:
+        output.print_json(shown)
+        return
+    runs, history = shown.pop("runs"), shown.pop("history")
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        if value is not None:
+            click.echo(f"{click.style(name.replace('_', ' ').ljust(width), bold=True)}  {output.cell(value)}")
+    click.echo()
+    output.table(runs, as_json=False, empty="it has not run yet", title="runs")
+    click.echo()
+    empty = "no history: a row completed at its first attempt is its own record"
+    output.table(
+        history, as_json=False, empty=empty if shown["status"] == "completed" else "no history", title="history"
+    )

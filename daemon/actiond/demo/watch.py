@@ -1,0 +1,140 @@
+"""What the demo sees: how far it is, until every row has its outcome; and whether each is the expected one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import asyncpg
+
+from actiond.demo.files import ATTEMPTS_BEFORE_IT_COMES, Asked
+from actiond.demo.stage import Stage
+from actiond.postgres.connection import Connection, first_connect, in_words
+from actiond.postgres.statements import Statements
+
+LOOK_S = 0.1
+STUCK_S = 60.0  # without a single outcome
+HASHED_AGAIN = 50
+_LATEST = 6
+
+_sql = Statements()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One look at the table."""
+
+    inserted: int = 0
+    waiting: int = 0
+    retrying: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    retried: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """Rows that have their outcome."""
+        return self.completed + self.failed
+
+    @property
+    def per_second(self) -> float:
+        """Outcomes, from the first row to the last outcome."""
+        return self.ended / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """An outcome of the last moment."""
+
+    file: str
+    error: str | None
+    result: dict[str, Any] | None
+
+
+#: Shows a look.
+Draw = Callable[[Progress, list[Latest]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of everything."""
+
+    progress: Progress
+    outcomes: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    hashed_again: int
+    unexpected: list[str]
+
+
+async def watch(stage: Stage, draw: Draw) -> Verdict:
+    """Until every row has its outcome."""
+    async with _connected(stage) as connection:
+        asked: Asked | None = None
+        progress, ended, moved_s = Progress(), 0, anyio.current_time()
+        while asked is None or progress.ended < progress.inserted:
+            await anyio.sleep(LOOK_S)
+            stage.check()
+            asked = asked or stage.asked()
+            row = await connection.fetchrow(_sql["demo_progress"])
+            assert row is not None
+            progress = Progress(**row)
+            draw(progress, await _latest(connection))
+            if progress.ended != ended:
+                ended, moved_s = progress.ended, anyio.current_time()
+            if anyio.current_time() - moved_s > STUCK_S:
+                raise stage.trouble(f"no outcome for {STUCK_S:g} s; {progress.inserted - ended:,} rows wait")
+        return await _verdict(connection, asked, progress)
+
+
+@asynccontextmanager
+async def _connected(stage: Stage) -> AsyncIterator[Connection]:
+    connection = await first_connect(stage.dsn, "actiond demo")
+    try:
+        yield connection
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as lost:
+        raise stage.trouble(f"Postgres does not answer any more: {in_words(lost)}") from None
+    finally:
+        connection.terminate()
+
+
+async def _latest(connection: Connection) -> list[Latest]:
+    rows = await connection.fetch(_sql["demo_latest"], _LATEST)
+    return [Latest(row["related"], row["error"], json.loads(row["result"] or "null")) for row in rows]
+
+
+async def _verdict(connection: Connection, asked: Asked, progress: Progress) -> Verdict:
+    failures = await _rows(connection, "demo_failed")
+    unexpected = []
+    if progress.inserted != asked.inserted:
+        unexpected.append(f"{asked.inserted:,} rows were inserted, but there are {progress.inserted:,}")
+    failed, meant = {row["id"]: row for row in failures}, {*asked.missing, asked.directory}
+    unexpected += [f"{failed[id_]['file']} failed: {failed[id_]['reason']}" for id_ in failed.keys() - meant]
+    unexpected += [f"action {id_} completed, but cannot have" for id_ in meant - failed.keys()]
+    late = await connection.fetchrow(_sql["demo_action"], asked.late)
+    if late is None or late["attempts"] <= ATTEMPTS_BEFORE_IT_COMES:
+        unexpected.append("the late file completed before it was there")
+    sample = await connection.fetch(_sql["demo_sample"], HASHED_AGAIN)
+    for row in sample:
+        said, true = json.loads(row["result"]), await anyio.to_thread.run_sync(_fingerprint, Path(row["path"]))
+        if said != true:
+            unexpected.append(f"{row['path']} has {true}, not {said}")
+    return Verdict(progress, await _rows(connection, "demo_outcomes"), failures, len(sample), unexpected)
+
+
+async def _rows(connection: Connection, statement: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in await connection.fetch(_sql[statement])]
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    """Made again in another way than the processor does."""
+    content = path.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "lines": content.count(b"\n")}

@@ -1,0 +1,111 @@
+"""What people ask: status, lists, one action, policies. Reads only, bounded, never a count of a whole table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from actiond.postgres.connection import Connection
+from actiond.postgres.statements import Statements
+from actiond.words import json_text
+from actiond.words.duration import in_words
+
+COUNT_AT_MOST = 10_000
+QUIET_S = 5.0  # a daemon that beats every second and was not seen for this long
+
+_sql = Statements()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at everything."""
+
+    processors: list[dict[str, Any]]
+    daemons: list[dict[str, Any]]
+    settings: dict[str, Any]
+    problems: list[str]
+
+
+async def status(connection: Connection) -> Status:
+    """Processors, daemons, settings, and what is wrong, worst first."""
+    processors = [dict(row) for row in await connection.fetch(_sql["status_processors"], COUNT_AT_MOST)]
+    daemons = [dict(row) for row in await connection.fetch(_sql["status_daemons"])]
+    settings = {row["name"]: json_text.loads(row["value"]) for row in await connection.fetch(_sql["settings"])}
+    return Status(processors, daemons, settings, problems(processors, daemons, settings))
+
+
+def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
+    """One line for each thing somebody should know, saying what to do."""
+    found = []
+    if settings.get("paused") is True:
+        found.append("everything is paused: update actiond.setting set value = 'false' where name = 'paused'")
+    if not any(daemon["alive"] for daemon in daemons):
+        found.append("no daemon is running: start one with `actiond run`")
+    found += [
+        f"daemon {daemon['id']} on {daemon['host']} was last seen {in_words(daemon['seen_s'])} ago"
+        for daemon in daemons
+        if daemon["seen_s"] > QUIET_S
+    ]
+    for each in processors:
+        waiting = each["due"] + each["scheduled"]
+        if not waiting:
+            continue
+        name = each["processor"]
+        if not each["live_daemons"] and any(daemon["alive"] for daemon in daemons) and not each["registered"]:
+            found.append(f"{counted(waiting)} rows wait for {name!r}, which no daemon serves: is the name right?")
+        elif not each["live_daemons"] and any(daemon["alive"] for daemon in daemons):
+            found.append(f"{counted(waiting)} rows wait for {name!r}, but no running daemon has it")
+        elif not each["enabled"]:
+            found.append(f"{counted(waiting)} rows wait for {name!r}, which is disabled")
+    return found
+
+
+def counted(count: int) -> str:
+    """A bounded count: "10,000+" where counting stopped."""
+    return f"{count:,}+" if count >= COUNT_AT_MOST else f"{count:,}"
+
+
+async def actions(
+    connection: Connection,
+    *,
+    processor: str | None = None,
+    status: str | None = None,
+    related: str | None = None,
+    since_s: float | None = None,
+    error: str | None = None,
+    limit: int = 50,
+    below: int | None = None,
+) -> list[dict[str, Any]]:
+    """The newest that match."""
+    rows = await connection.fetch(_sql["list_actions"], processor, status, related, since_s, error, limit, below)
+    return [dict(row) for row in rows]
+
+
+async def action(connection: Connection, id_: int) -> dict[str, Any] | None:
+    """One action with its runs and history; None if there is none of this id."""
+    row = await connection.fetchrow(_sql["show_action"], id_)
+    if row is None:
+        return None
+    shown = dict(row)
+    for column in ("data", "result", "state"):
+        shown[column] = None if shown[column] is None else _readable(shown[column])
+    shown["runs"] = [dict(run) for run in await connection.fetch(_sql["show_runs"], id_)]
+    shown["history"] = [dict(entry) for entry in await connection.fetch(_sql["show_history"], id_)]
+    return shown
+
+
+def _readable(text: str) -> Any:
+    try:
+        return json_text.loads(text)
+    except ValueError:  # nested too deeply for Python, but legally stored
+        return text
+
+
+async def policies(connection: Connection, processor: str | None = None) -> list[dict[str, Any]]:
+    """A row a knob: value and origin."""
+    return [dict(row) for row in await connection.fetch(_sql["policies"], processor)]
+
+
+async def wake(connection: Connection, names: list[str]) -> None:
+    """These, or all."""
+    await connection.execute(_sql["wake"], ",".join(names))

@@ -1,0 +1,99 @@
+"""Which processors this daemon serves: found in code, or made of a built-in by a row; read again on reload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from actiond.batch.crew import Crew, Shared
+from actiond.batch.write_back import WriteBack
+from actiond.contract.processor import Processor
+from actiond.host import discovery
+from actiond.host.log import get_logger
+from actiond.loops.bell import Bell
+from actiond.loops.processor_loop import Doorbell, ProcessorLoop, World
+from actiond.postgres.action_store import ActionStore
+from actiond.postgres.processor_store import ProcessorStore, Standing
+from actiond.words.errors import ActiondError, OperatorError
+from actiond.words.log_lines import LogLine
+
+log = get_logger()
+
+#: Finds the processors of the code, at the start and at each reload.
+Find = Callable[[], dict[str, Processor]]
+
+
+class Roster:
+    """Makes a loop for each processor and starts it."""
+
+    def __init__(
+        self,
+        find: Find,
+        loops: dict[str, ProcessorLoop],
+        world: World,
+        store: ActionStore,
+        processors: ProcessorStore,
+        doorbell: Doorbell,
+        shared: Shared,
+        start: Callable[[ProcessorLoop], object],
+    ) -> None:
+        self._find = find
+        self._loops = loops
+        self._world = world
+        self._store = store
+        self._processors = processors
+        self._doorbell = doorbell
+        self._shared = shared
+        self._start = start
+        self._makers = discovery.built_ins()
+        self._made_of: dict[str, tuple[str, str]] = {}  # name -> (built-in, config)
+
+    async def declare(self, found: dict[str, Processor]) -> None:
+        """What the code says, for all to see; then serve it."""
+        await self._processors.declare((p.name, *p.stored()) for p in found.values())
+        for processor in found.values():
+            self._serve(processor, "code")
+
+    async def reload(self) -> None:
+        """Read processors again; what does not load leaves the old code in place, and says so."""
+        began_s = time.monotonic()
+        try:
+            found = self._find()
+        except ActiondError as broken:
+            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=str(broken).split(": ")[0], error=str(broken))
+            return
+        await self.declare(found)
+        log.info(LogLine.DAEMON_RELOADED, processors=sorted(found), took_s=round(time.monotonic() - began_s, 2))
+
+    def built_in(self, name: str, standing: Standing) -> None:
+        """A row of actiond.processor is made of a built-in, which it names by its registered name."""
+        config = standing.overrides.get("config") or {}
+        made_of = (str(standing.uses), str(config))
+        if self._made_of.get(name) == made_of:
+            return
+        self._made_of[name] = made_of
+        try:
+            self._serve(self._maker(made_of[0])(name, config), made_of[0])
+        except ActiondError as wrong:
+            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=f"processor {name}", error=str(wrong))
+
+    def _maker(self, uses: str) -> discovery.Maker:
+        if uses not in self._makers:
+            raise OperatorError(f"there is no built-in {uses!r} (there are: {', '.join(sorted(self._makers))})")
+        return self._makers[uses]
+
+    def _serve(self, processor: Processor, kind: str) -> None:
+        loop = self._loops.get(processor.name)
+        if loop is not None:
+            if loop.crew.processor is not processor:
+                loop.crew.processor = processor  # from the next batch on
+                loop.policy_known = False  # nothing is claimed until the next poll brings the overrides
+                log.info(LogLine.PROCESSOR_RELOADED, processor=processor.name, source=processor.where)
+            return
+        bell = Bell()
+        writer = WriteBack(self._store, processor.name)
+        crew = Crew(processor, processor.policy, self._store, writer, self._shared, bell.ring)
+        loop = ProcessorLoop(crew, writer, self._store, self._doorbell, self._world, bell)
+        self._loops[processor.name] = loop
+        self._start(loop)
+        log.info(LogLine.PROCESSOR_REGISTERED, processor=processor.name, source=processor.where, kind=kind)

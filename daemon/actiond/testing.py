@@ -1,0 +1,96 @@
+"""For tests of processors: run one batch without a database, with real decoding and real settlement.
+
+ended = await run_batch(welcome, [{"to": "a@example.org"}, {"to": 7}])
+assert ended[0].kind == "completed"
+assert ended[1].kind == "failed" and "to" in ended[1].error
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from actiond.batch.batch_run import run_rows
+from actiond.batch.call import Call
+from actiond.contract.action import Scope
+from actiond.contract.processor import Processor
+from actiond.rules.settlement import settle
+from actiond.words.claimed import ClaimedRow, Settlement
+
+_RUN = 1
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAction:
+    """What would be written for one action."""
+
+    kind: str  # completed, failed, retried, deferred, canceled
+    result: Any
+    error: str | None
+    retry_in_s: float | None
+    retries_left: int | None
+    state: Any
+    settlement: Settlement
+
+
+async def run_batch(
+    processor: Processor,
+    payloads: Iterable[Any],
+    *,
+    related: Sequence[str | None] | None = None,
+    states: Sequence[Any] | None = None,
+    attempt: int = 1,
+    retries_left: int | None = None,
+    config: dict[str, Any] | None = None,
+) -> list[EndedAction]:
+    """Call `processor` with these payloads; one EndedAction for each, in order.
+
+    A batch processor gets all in one call, others get one after the other. Payloads take the way of a row:
+    to JSON and back, then through the model of the handler.
+    """
+    rows = [
+        ClaimedRow(
+            id=place + 1,
+            related=related[place] if related else None,
+            data=json.dumps(payload),
+            state=json.dumps(states[place]) if states and states[place] is not None else None,
+            retries_left=retries_left,
+            attempts=attempt,
+            crashes=0,
+            priority=2,
+            next_eligible_at=_LONG_AGO,
+            waited_s=0.0,
+        )
+        for place, payload in enumerate(payloads)
+    ]
+    settled: dict[int, EndedAction] = {}
+    for share in [rows] if processor.batch else [[row] for row in rows]:
+        settled |= await _one_call(processor, share, config)
+    return [settled[row.id] for row in rows]
+
+
+async def _one_call(
+    processor: Processor, rows: list[ClaimedRow], config: dict[str, Any] | None
+) -> dict[int, EndedAction]:
+    policy = processor.policy
+    call = Call(processor.handler, processor.is_async, policy.timeout, lambda _: None)
+    scope = Scope(_RUN, processor.name)
+    outcomes = await run_rows(processor, config or policy.config, rows, scope, call, None)
+    settlements = [settle(row, _RUN, outcome, policy.rules, jitter=0.0) for row, outcome in outcomes.decided]
+    return {each.id: _ended(each) for each in settlements}
+
+
+def _ended(settlement: Settlement) -> EndedAction:
+    return EndedAction(
+        kind=settlement.kind,
+        result=None if settlement.result is None else json.loads(settlement.result),
+        error=settlement.error,
+        retry_in_s=settlement.delay_s,
+        retries_left=settlement.retries_left,
+        state=None if settlement.state is None else json.loads(settlement.state),
+        settlement=settlement,
+    )

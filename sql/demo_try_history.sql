@@ -1,0 +1,4 @@
+-- demo_try_history: a query to try: what happened to rows that did not complete at once.
+--   no parameters
+--   called by: people
+select at, action_id, event, attempt, detail from actiond.history order by id desc limit 20

@@ -1,0 +1,4 @@
+-- demo_try_insert: a query to try: ask for work; the row has its outcome a moment later.
+--   no parameters
+--   called by: people
+insert into actiond.action (processor, data) values ('fingerprint', '{"path": "/etc/hosts"}') returning id

@@ -1,0 +1,5 @@
+-- demo_try_longest: a query to try: the longest files.
+--   no parameters
+--   called by: people
+select related, result -> 'lines' as lines from actiond.action
+ where result is not null order by (result -> 'lines')::int desc limit 5

@@ -1,0 +1,5 @@
+-- show_history: what happened to an action, in order.
+--   $1 id bigint
+--   returns at, event, run_id, attempt, by, detail
+--   called by: read.action
+select h.at, h.event, h.run_id, h.attempt, h.by, h.detail from actiond.history h where h.action_id = $1 order by h.id

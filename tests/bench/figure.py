@@ -1,0 +1,105 @@
+"""One figure: what was measured, what it should be, PASS or FAIL.
+
+The targets stand here and nowhere else. A figure without a target is there to be looked at, or because
+another one is a ratio to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound and which side of it is good."""
+
+    bound: float
+    at_least: bool
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'>=' if self.at_least else '<='} {_number(self.bound)}"
+
+
+def at_least(bound: float) -> Target:
+    return Target(bound, at_least=True)
+
+
+def at_most(bound: float) -> Target:
+    return Target(bound, at_least=False)
+
+
+#: name -> (unit, target), in the order of the table.
+FIGURES: dict[str, tuple[str, Target | None]] = {
+    "bare_loop": ("rows/s", None),
+    "drain_one_process": ("of bare loop", at_least(0.9)),
+    "drain_two_processes": ("of bare loop", at_least(1.15)),
+    "drain_default_policy": ("of bare loop", at_least(0.5)),
+    "drain_one_at_a_time": ("rows/s", at_least(15_000)),
+    "hot_share_of_claims": ("", at_least(0.95)),
+    "wal_per_action": ("bytes", at_most(750)),
+    "wal_per_insert": ("bytes", None),
+    "latency_p50": ("ms", at_most(2.0)),
+    "latency_p99": ("ms", at_most(5.0)),
+    "inserts_no_trigger": ("rows/s", None),
+    "inserts_busy": ("of no trigger", at_least(0.75)),
+    "inserts_idle": ("of no trigger", None),
+    "idle_queries": ("per s", at_most(2.0)),
+    "idle_cpu": ("% of a core", at_most(1.0)),
+    "memory_million_waiting": ("MB resident", at_most(90)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`detail` is for the reader: what the value was made of."""
+
+    name: str
+    value: float
+    detail: str = ""
+
+    @property
+    def unit(self) -> str:
+        return FIGURES[self.name][0]
+
+    @property
+    def target(self) -> Target | None:
+        return FIGURES[self.name][1]
+
+    @property
+    def passed(self) -> bool | None:
+        """None: there is no target."""
+        return None if self.target is None else self.target.met(self.value)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "value": round(self.value, 3),
+            "unit": self.unit,
+            "target": str(self.target) if self.target else None,
+            "pass": self.passed,
+            "detail": self.detail,
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        verdict = {None: "", True: "PASS", False: "FAIL"}[self.passed]
+        target = str(self.target) if self.target else ""
+        return (self.name, f"{_number(self.value)} {self.unit}".strip(), target, verdict, self.detail)
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """In the order of FIGURES, in columns."""
+    order = list(FIGURES)
+    rows = [("figure", "value", "target", "", "")]
+    rows += [figure.cells() for figure in sorted(figures, key=lambda figure: order.index(figure.name))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}".rstrip("0").rstrip(".")

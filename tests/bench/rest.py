@@ -1,0 +1,70 @@
+"""A daemon at rest, and one with a million rows before it.
+
+Queries are transactions of the database (each of a daemon's statements is one), counted over a quarter of a
+minute from another database, so that asking does not count; several processors, nothing to do. Memory is the
+largest VmRSS seen while one daemon drains with a million rows waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from tests.bench.figure import Figure
+from tests.bench.place import OURS, PROCESSORS, Place
+
+from actiond.host.discovery import load
+
+SETTLE_S = 3.0
+WATCH_S = 15.0
+MILLION = 1_000_000
+DRAIN_S = 5.0
+
+
+async def idle(place: Place) -> list[Figure]:
+    await place.clear()
+    async with place.daemons() as daemons:
+        await asyncio.sleep(SETTLE_S)
+        began_s, queries, cpu_s = time.monotonic(), await _transactions(place), _cpu_s(daemons[0].pid)
+        await asyncio.sleep(WATCH_S)
+        took_s = time.monotonic() - began_s
+        queries, cpu_s = await _transactions(place) - queries, _cpu_s(daemons[0].pid) - cpu_s
+    return [
+        Figure("idle_queries", queries / took_s, f"{len(load(str(PROCESSORS)))} processors"),
+        Figure("idle_cpu", 100 * cpu_s / took_s),
+    ]
+
+
+async def memory(place: Place, rows: int = MILLION) -> list[Figure]:
+    await place.clear("bench_500", enabled=False)
+    async with place.daemons() as daemons:
+        at_rest = _resident_mb(daemons[0].pid)
+        await place.fill(OURS, "bench_500", rows)
+        await place.connection.execute("update actiond.processor set enabled = true where name = 'bench_500'")
+        until_s, largest = time.monotonic() + DRAIN_S, 0.0
+        while time.monotonic() < until_s:
+            largest = max(largest, _resident_mb(daemons[0].pid))
+            await asyncio.sleep(0.1)
+    await place.clear()
+    return [Figure("memory_million_waiting", largest, f"{at_rest:.0f} MB before, {rows:,} rows, draining")]
+
+
+async def _transactions(place: Place) -> int:
+    return int(
+        await place.admin.fetchval("select xact_commit + xact_rollback from pg_stat_database where datname = 'bench'")
+    )
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process: fields 14 and 15 of its stat, counted after the name in brackets."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/{pid}/status says no VmRSS")

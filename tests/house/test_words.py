@@ -1,0 +1,175 @@
+"""Words that do not appear: what blocks, what prints, what hides errors, names that are not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from house.forbidden import (
+    catches_all,
+    dangers,
+    dates,
+    names_in_docs,
+    names_in_python,
+    names_in_sql,
+    not_ours,
+    prints,
+    sleeps,
+    sql_texts,
+    swallowed_cancellations,
+)
+from house.source import BUILT_INS, DAEMON, PACKAGE, ROOT, SQL, TESTS, python_files, short
+
+CODE = python_files(PACKAGE, BUILT_INS)
+DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")])
+
+#: Tests wait for events; `eventually` is for what announces itself in no other way. A benchmark measures time.
+MAY_SLEEP = {"tests/support/database.py", "tests/bench"}
+
+#: Who may catch everything, and why: at the boundary of user code, of a connection, and in the supervisor.
+MAY_CATCH_ALL = {
+    "daemon/actiond/batch/batch_run.py": "user code: validators of a payload",
+    "daemon/actiond/batch/call.py": "user code: the handler; the one place that keeps a BaseException",
+    "daemon/actiond/batch/transaction.py": "rolls back, then raises",
+    "daemon/actiond/batch/write_back.py": "a connection; puts the outcomes back, then raises",
+    "daemon/actiond/cli/asking.py": "a connection: what a person is told of its errors",
+    "daemon/actiond/cli/enqueue.py": "a connection: which line of a file the database refuses",
+    "daemon/actiond/host/discovery.py": "user code: modules and files with processors",
+    "daemon/actiond/host/log.py": "user code: texts of foreign values; printing never raises",
+    "daemon/actiond/host/postgres_home.py": "cleans up, then raises",
+    "daemon/actiond/host/private_postgres.py": "cleans up, then raises",
+    "daemon/actiond/loops/policy_loop.py": "a connection",
+    "daemon/actiond/loops/presence_thread.py": "a connection",
+    "daemon/actiond/loops/processor_loop.py": "a connection",
+    "daemon/actiond/loops/rescue_loop.py": "a connection",
+    "daemon/actiond/postgres/action_store.py": "a connection: what an error means for the statement",
+    "daemon/actiond/postgres/presence.py": "a connection",
+    "daemon/actiond/rules/error_text.py": "user code: __str__ of an error",
+    "daemon/actiond/service/drain.py": "a connection",
+    "daemon/actiond/service/supervisor.py": "a connection, and the end of a daemon",
+    "processors/actiond_processors/sql_function.py": "user code: a function in the database",
+}
+#: Where a cancellation ends: it was the handler's own, or that of a call that the daemon stopped.
+KEEPS_A_CANCELLATION = {"daemon/actiond/batch/call.py"}
+
+#: `ctx` is how click calls the parameter of methods that the lazy group overrides.
+_SAID_BY_OTHERS = {"daemon/actiond/cli/main.py": {"ctx"}}
+
+
+@pytest.mark.parametrize("path", python_files(TESTS), ids=short)
+def test_a_test_waits_for_an_event_and_not_for_time(path: Path) -> None:
+    assert short(path) in MAY_SLEEP or short(path.parent) in MAY_SLEEP or sleeps(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=short)
+def test_code_does_none_of_what_is_forbidden(path: Path) -> None:
+    text = path.read_text()
+    assert dangers(text) == []
+    if path.is_relative_to(DAEMON):
+        assert prints(text) == []
+        assert dates(text) == []
+    assert sql_texts(text) == []
+    if short(path) not in MAY_CATCH_ALL:
+        assert catches_all(text) == []
+    if short(path) not in KEEPS_A_CANCELLATION:
+        assert swallowed_cancellations(text) == []
+
+
+@pytest.mark.parametrize("name", sorted(MAY_CATCH_ALL))
+def test_who_may_catch_everything_does(name: str) -> None:
+    assert catches_all((ROOT / name).read_text())
+
+
+@pytest.mark.parametrize("path", CODE, ids=short)
+def test_code_uses_our_names(path: Path) -> None:
+    assert not_ours(names_in_python(path.read_text()), _SAID_BY_OTHERS.get(short(path), ())) == []
+
+
+@pytest.mark.parametrize("path", sorted(SQL.rglob("*.sql")), ids=short)
+def test_sql_uses_our_names(path: Path) -> None:
+    assert not_ours(names_in_sql(path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=short)
+def test_the_manual_uses_our_names(path: Path) -> None:
+    assert not_ours(names_in_docs(path.read_text())) == []
+
+
+# The rules themselves: each finds what it is there for.
+
+
+@pytest.mark.parametrize(
+    "text", ["time.sleep(1)", "await anyio.sleep(0)", "await asyncio.sleep(0.1)", "from time import sleep\nsleep(1)"]
+)
+def test_a_sleep_is_found(text: str) -> None:
+    assert sleeps(f"async def f():\n    {text}" if "await" in text else text)
+
+
+@pytest.mark.parametrize("text", ["datetime.now(UTC)", "datetime.datetime.utcnow()", "date.today()", "time.time()"])
+def test_a_date_of_the_machine_is_found(text: str) -> None:
+    assert dates(text)
+    assert dates("time.monotonic(); loop.time(); clock.now()") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["import pickle", "from pickle import loads", "eval('1')", "exec(code)", "__import__('os')", "yaml.load(f)"]
+)
+def test_code_made_of_data_is_found(text: str) -> None:
+    assert dangers(text)
+    assert dangers("spec.loader.exec_module(module)\nre.compile('x')\njson.load(f)") == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1",
+        " SELECT id FROM x",
+        "\n  insert into a values (1)",
+        "update actiond.action set status = $1",
+        "update actiond.action a set status = $1",
+        "delete from x",
+        "with a as (select 1) select * from a",
+        "create table x ()",
+        "alter table x add y int",
+        "set search_path = ''",
+        "set local lock_timeout to '1s'",
+        "listen actiond_wake",
+        "notify actiond_wake, 'x'",
+    ],
+)
+def test_sql_in_a_python_string_is_found(sql: str) -> None:
+    assert sql_texts(f"x = {sql!r}")
+    assert sql_texts(f"x = f{sql + '{y}'!r}")
+    assert sql_texts(f'"""{sql}"""') == []
+
+
+@pytest.mark.parametrize("text", ["With lines: take it", "Insert the good lines", "Set it to 3", "listen on all", ""])
+def test_english_is_not_taken_for_sql(text: str) -> None:
+    assert sql_texts(f"x = {text!r}") == []
+
+
+@pytest.mark.parametrize(
+    "clause", ["except Exception", "except BaseException as e", "except", "except (ValueError, Exception)"]
+)
+def test_catching_everything_is_found(clause: str) -> None:
+    assert catches_all(f"try:\n    f()\n{clause}:\n    pass")
+    assert catches_all("with contextlib.suppress(OSError, Exception):\n    f()")
+    assert catches_all("try:\n    f()\nexcept (ValueError, OSError):\n    pass") == []
+
+
+def test_a_swallowed_cancellation_is_found() -> None:
+    assert swallowed_cancellations("try:\n    f()\nexcept asyncio.CancelledError:\n    pass")
+    assert swallowed_cancellations("with suppress(asyncio.CancelledError):\n    f()")
+    assert swallowed_cancellations("try:\n    f()\nexcept BaseException:\n    g()\n    raise") == []
+
+
+def test_a_name_that_is_not_ours_is_found() -> None:
+    for code in ("def f(ctx): ...", "x.max_concurrency", "{'group_id': 1}", "action.again(5)", "status = 'PENDING'"):
+        assert not_ours(names_in_python(code)), code
+    for sql in ("select tenant from x", "notify actiond, 'x'", "where status = 'Failed' or status = 'FAILED'"):
+        assert not_ours(names_in_sql(sql)), sql
+    for quiet in ("# the reaper\nx = 1", '"""In parallel."""', "x = 'actiond_wake'", "row['dead']", "a.keep_alive()"):
+        assert not_ours(names_in_python(quiet)) == [], quiet
+    assert not_ours(names_in_sql("immutable parallel safe -- tenant")) == []
+    assert not_ours(names_in_docs("what others call a tenant; `group_id`")) == ["group_id"]
