@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from math import ceil
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,13 +17,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from actiond.demo.files import ATTEMPTS_BEFORE_IT_COMES
 from actiond.demo.stage import Stage
 from actiond.demo.watch import Latest, Progress, Verdict
 from actiond.postgres.statements import Statements
 
 _TRY = ("demo_try_longest", "demo_try_history", "demo_try_insert")
 _LEVELS = " ▁▂▃▄▅▆▇█"
-_LOOKS = 60  # kept for the curve
+_NAME = 44  # characters of a file name
+_WIDTH = 50  # of bars and curve
 
 
 class Screen:
@@ -31,7 +35,7 @@ class Screen:
         self._console = console
         self._total = total
         self._live: Live | None = None
-        self._ended: deque[int] = deque(maxlen=_LOOKS)
+        self._ended: deque[int] = deque(maxlen=_WIDTH + 1)
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -50,10 +54,12 @@ class Screen:
 
     def frame(self, progress: Progress, latest: list[Latest]) -> RenderableType:
         """The live view."""
-        bars = Table.grid(padding=(0, 2))
+        rows = Table.grid(padding=(0, 2))
         for name, number in (("inserted", progress.inserted), ("done", progress.ended)):
-            bar = ProgressBar(self._total, number, width=50)
-            bars.add_row(name, bar, Text(f"{number:,} of {self._total:,}"))
+            rows.add_row(
+                name, ProgressBar(self._total, number, width=_WIDTH), Text(f"{number:,} of {self._total:,}", "bold")
+            )
+        rows.add_row("speed", Text(self._curve(), "cyan"), Text(f"{progress.per_second:,.0f} a second", "bold"))
         counts = (
             (f"{progress.completed:,} completed", "green"),
             (f"{progress.running:,} running", "cyan"),
@@ -61,15 +67,14 @@ class Screen:
             (f"{progress.retrying:,} to be tried again", "yellow"),
             (f"{progress.failed:,} failed", "red"),
         )
-        words = Text("  ").join(Text(text, style) for text, style in counts)
-        curve = Text(f"{self._curve()}  {progress.per_second:,.0f} a second", "dim")
-        return Group("", bars, "", words, curve, "", _outcomes(latest))
+        words = Text("   ").join(Text(text, style) for text, style in counts)
+        return Group("", rows, "", words, "", _outcomes(latest))
 
     def _curve(self) -> str:
         """How many outcomes each look found, newest last."""
-        steps = [after - before for before, after in zip(self._ended, list(self._ended)[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(self._ended)]
         top = max([*steps, 1])
-        return "".join(_LEVELS[-(-step * (len(_LEVELS) - 1) // top)] for step in steps).rjust(_LOOKS - 1)
+        return "".join(_LEVELS[ceil(step * (len(_LEVELS) - 1) / top)] for step in steps).rjust(_WIDTH)
 
     def report(self, verdict: Verdict) -> None:
         """Everything, at the end."""
@@ -80,21 +85,22 @@ class Screen:
         failures = _table("failed", "attempts", "reason")
         for row in verdict.failures:
             failures.add_row(Text(row["file"]), f"{row['attempts']}", Text(row["reason"]))
-        self._console.print(outcomes, "", failures, "", sep="\n")
-        self._console.print(
-            f"{progress.ended:,} outcomes in {progress.seconds:.1f} s, {progress.per_second:,.0f} a second; "
-            f"{progress.retried} attempts were followed by another one.",
-            highlight=False,
-        )
+        self._console.print(outcomes, "", failures, sep="\n")
         again = "all as stored" if not verdict.unexpected else "see below"
-        self._console.print(f"{verdict.hashed_again} random files hashed again: {again}.", highlight=False)
+        self._print(
+            "",
+            f"{progress.ended:,} outcomes in {progress.seconds:.1f} s, {progress.per_second:,.0f} a second; "
+            f"{progress.retried} attempts failed and were followed by another.",
+            f"One file was created only after {ATTEMPTS_BEFORE_IT_COMES} failed attempts: it completed all the same.",
+            f"{verdict.hashed_again} random files hashed again: {again}.",
+        )
 
     def invite(self, stage: Stage, keep: bool) -> None:
         """Where it is, and what to try."""
         if keep:
             said = f"The daemon ({stage.daemon.pid}) and the server ({stage.server.pid}) run until Ctrl-C. To try:"
         else:
-            said = "Now everything ends; `actiond demo --keep` leaves it running. To try then:"
+            said = "The server ends now; `actiond demo --keep` leaves it and the daemon running. To try then:"
         places = {"DSN": stage.dsn, "psql": stage.server.psql, "log": str(stage.log) if keep else None}
         self._print("", said, "", *(f"{name:<5} {place}" for name, place in places.items() if place))
         for name in _TRY:
@@ -114,15 +120,15 @@ def _table(*columns: str) -> Table:
 
 def _outcomes(latest: list[Latest]) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, width=44)
+    table.add_column(no_wrap=True, width=_NAME)
     table.add_column(no_wrap=True)
     for each in latest:
         said = Text(each.error or "", "red")
         if each.result is not None:
-            said = Text(
-                f"{each.result['sha256'][:12]}  {each.result['size']:>11,} bytes {each.result['lines']:>8,} lines"
-            )
-        table.add_row(Text(each.file, overflow="ellipsis"), said, style="dim")
+            size, lines = each.result["size"], each.result["lines"]
+            said = Text(f"{each.result['sha256'][:12]}  {size:>11,} bytes  {lines:>7,} lines")
+        name = each.file if len(each.file) <= _NAME else "…" + each.file[1 - _NAME :]
+        table.add_row(Text(name), said, style="dim")
     return table
 
 

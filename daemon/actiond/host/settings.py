@@ -2,7 +2,7 @@
 
 Read from ACTIOND_* variables; one setting may also come as a file of its name (lower case) in the credentials
 folder of systemd or in /run/secrets, so that a DSN with a password need not stand in the environment. The
-page docs/settings.md and the file deploy/actiond.env are made from this class (`python -m actiond.host.settings`).
+page docs/settings.md and the file deploy/actiond.env are made from this class by host/pages.py.
 """
 
 from __future__ import annotations
@@ -109,39 +109,3 @@ def read(**given: Any) -> Settings:
         first = wrong.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(first["loc"][0] if first["loc"] else "?").upper()
         raise SettingInvalid(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def _default(name: str) -> str:
-    value = Settings.model_fields[name].default
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def env_file() -> str:
-    """deploy/actiond.env."""
-    lines = ["# Settings of one actiond instance. Every line is the default; take away the # to change it.", ""]
-    for name, field in Settings.model_fields.items():
-        lines += [f"# {field.description}", f"#{PREFIX}{name.upper()}={_default(name)}", ""]
-    return "\n".join(lines)
-
-
-def page() -> str:
-    """docs/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "Read from the environment at the start; made from `daemon/actiond/host/settings.py`.",
-        "",
-        "| variable | default | what it does |",
-        "| --- | --- | --- |",
-    ]
-    for name, field in Settings.model_fields.items():
-        lines.append(f"| `{PREFIX}{name.upper()}` | `{_default(name) or ' '}` | {field.description} |")
-    return "\n".join([*lines, ""])
-
-
-if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[3]
-    (root / "deploy" / "actiond.env").write_text(env_file())
-    (root / "docs" / "settings.md").write_text(page())
