@@ -2,4 +2,4 @@
 --   no parameters
 --   called by: people
 select related, result -> 'lines' as lines from actiond.action
- where result is not null order by (result -> 'lines')::int desc limit 5
+ where related like '%.py' order by (result -> 'lines')::int desc limit 5

@@ -114,10 +114,10 @@ class Process:
 class Place:
     """Where everything is measured."""
 
-    def __init__(self, dsn: str, admin: asyncpg.Connection, connection: asyncpg.Connection) -> None:
+    def __init__(self, dsn: str, connection: asyncpg.Connection, log: Path) -> None:
         self.dsn = dsn
-        self.admin = admin  # to another database: its queries do not count
         self.connection = connection
+        self.log = log  # the server's
 
     async def clear(self, processor: str = "", *, enabled: bool = True) -> None:
         """No actions, a checkpoint behind us; and this processor switched on or off before a daemon knows it."""
@@ -172,15 +172,13 @@ class Place:
 async def prepared(server: PrivatePostgres) -> AsyncIterator[Place]:
     """The database with both schemas in it."""
     admin = await asyncpg.connect(server.dsn("postgres"))
+    await admin.execute("create database bench")
+    await admin.close()
+    dsn = server.dsn("bench")
+    await migrate(dsn)
+    connection = await asyncpg.connect(dsn)
     try:
-        await admin.execute("create database bench")
-        dsn = server.dsn("bench")
-        await migrate(dsn)
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(bare_loop.TABLE)
-            yield Place(dsn, admin, connection)
-        finally:
-            connection.terminate()
+        await connection.execute(bare_loop.TABLE)
+        yield Place(dsn, connection, server.root / "log")
     finally:
-        admin.terminate()
+        connection.terminate()

@@ -1,7 +1,7 @@
-"""What the demo is made of: Postgres, the daemon and the producer, three processes, and a folder for their log.
+"""What the demo is made of: Postgres, the daemon and the producer, three processes.
 
-It promises that all three end with the block, however that is left, and when the demo itself is killed. The
-folder with the log stays if the block is left by an error.
+It promises that all three end with the block, however that is left, and when the demo itself is killed; and
+that nothing of them stays but, where something went wrong, a copy of their logs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -43,11 +42,14 @@ class Stage:
         """OperatorError if the daemon has ended, or the producer without having done its work."""
         for name, process in (("daemon", self.daemon), ("producer", self.producer)):
             if process.poll() is not None and (process is self.daemon or process.returncode != 0):
-                raise self.trouble(f"the {name} ended with code {process.returncode}: {_last_line(self.log)}")
+                raise self.trouble(f"the {name} ended with code {process.returncode}{_last_words(self.log)}")
 
     def trouble(self, what: str) -> OperatorError:
         """The error to raise: what is wrong, and where to read more."""
-        return OperatorError(f"{what}\nThe log: {self.log}")
+        number, copy = tempfile.mkstemp(prefix="actiond-demo-", suffix=".log")
+        with os.fdopen(number, "wb") as logs:
+            logs.writelines(log.read_bytes() for log in (self.server.root / "log", self.log))
+        return OperatorError(f"{what}; the logs are in {copy}")
 
     def asked(self) -> Asked | None:
         """What the producer asked for; None while it works."""
@@ -60,33 +62,16 @@ class Stage:
 @contextmanager
 def stage() -> Iterator[Stage]:
     """Start everything; end everything."""
-    with _folder() as folder, _server() as server:
-        dsn = server.dsn("postgres")
+    with _server() as server:
+        dsn, log = server.dsn("postgres"), server.root / "demo.log"
         anyio.run(migrate, dsn)
-        log, late = folder / "log", folder / "late.txt"
         # What is set for a daemon of the user's own is not meant for this one.
         ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         ours |= {f"{PREFIX}DSN": dsn, f"{PREFIX}LISTEN_DSN": dsn}
         run = ("actiond", "run", "--processors", "actiond.demo.fingerprint")
-        with (
-            child(*run, environment=ours, log=log) as daemon,
-            child("actiond.demo.files", str(late), environment=ours, log=log) as producer,
-        ):
+        produce = ("actiond.demo.files", str(server.root / "late.txt"))
+        with child(*run, environment=ours, log=log) as daemon, child(*produce, environment=ours, log=log) as producer:
             yield Stage(server, dsn, daemon, producer, log)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="actiond-demo-"))
-    keep = False
-    try:
-        yield folder
-    except Exception:
-        keep = any(folder.iterdir())
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -102,7 +87,8 @@ def _server() -> Iterator[PrivatePostgres]:
         server.stop()
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    said = next((line for line in reversed(lines) if re.search(r"\w", line)), "it said nothing")
-    return said[:_SAID_MAX]
+def _last_words(log: Path) -> str:
+    """The last thing said beside log lines: why a process could not go on."""
+    lines = log.read_text(errors="replace").splitlines()
+    said = [line for line in lines if re.search(r"\w", line) and not line.startswith("{")]
+    return f": {said[-1][:_SAID_MAX]}" if said else ""

@@ -16,7 +16,7 @@ import asyncpg
 
 from actiond.demo.files import ATTEMPTS_BEFORE_IT_COMES, Asked
 from actiond.demo.stage import Stage
-from actiond.postgres.connection import Connection, first_connect, in_words
+from actiond.postgres.connection import Connection, connect, in_words
 from actiond.postgres.statements import Statements
 
 LOOK_S = 0.1
@@ -97,13 +97,15 @@ async def watch(stage: Stage, draw: Draw) -> Verdict:
 
 @asynccontextmanager
 async def _connected(stage: Stage) -> AsyncIterator[Connection]:
-    connection = await first_connect(stage.dsn, "actiond demo")
+    connection: Connection | None = None
     try:
+        connection = await connect(stage.dsn, name="actiond demo")
         yield connection
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as lost:
-        raise stage.trouble(f"Postgres does not answer any more: {in_words(lost)}") from None
+        raise stage.trouble(f"Postgres does not answer: {in_words(lost)}") from None
     finally:
-        connection.terminate()
+        if connection is not None:
+            connection.terminate()
 
 
 async def _latest(connection: Connection) -> list[Latest]:

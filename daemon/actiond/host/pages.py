@@ -45,7 +45,7 @@ def log_page() -> str:
     lines = [
         "# Log lines",
         "",
-        "Every line that the daemon prints, by name; made from `daemon/actiond/words/log_lines.py` by `make pages`. Lines",
+        "Every line that the daemon prints, by name; made from `daemon/actiond/words/log_lines.py`. Lines",
         "marked * are printed at most once a minute for the same thing.",
         "",
         "| line | level | when | fields |",
