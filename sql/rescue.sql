@@ -2,6 +2,7 @@
 --
 -- Every row of the run is charged a crash; if suspects were among the rows of that daemon, only those. A row
 -- that saw three daemons die has failed.
+-- `status || ''`: by id, please. A plan made while the table was empty would use the index of all that wait.
 --   $1 daemon int, $2 run id bigint, $3 blame suspects only boolean, $4 crashes allowed int
 --   returns id bigint, status text, crashes int
 --   called by: daemon_store.rescue
@@ -11,7 +12,7 @@ with run as materialized (
 mine as materialized (
   select a.id, a.crashes + (a.crashes > 0 or not $3::boolean)::int as crashes
     from actiond.action a, run
-   where a.id = any(run.actions) and a.run_id = run.id and a.claimed_by = $1 and a.status = 'pending'
+   where a.id = any(run.actions) and a.run_id = run.id and a.claimed_by = $1 and a.status || '' = 'pending'
    order by a.id for no key update of a),
 freed as (
   update actiond.action a

@@ -4,8 +4,8 @@
 -- claims first and writes outcomes last, and deadlocks with an operator who updates in id order. After the
 -- outcomes nothing here waits for a row lock.
 --
--- An outcome lands only where (id, run_id, claimed_by) still match and the row is still pending. `was` is a
--- column and not a literal, or a plan cached on an empty table uses the wrong index.
+-- An outcome lands only where (id, run_id, claimed_by) still match and the row is still pending. `was` and `open`
+-- are columns and not literals, or a plan cached on an empty table uses the wrong index.
 --
 --   $1 daemon int
 --   outcomes, one per action. The arrays from $4 on may stop early: what is missing is a clean completion.
@@ -57,7 +57,7 @@ ended as (
     from clock,
          (select x.id, sum(x.completed)::int as completed, sum(x.failed)::int as failed, sum(x.retried)::int as retried,
                  sum(x.deferred)::int as deferred, sum(x.canceled)::int as canceled, bool_or(x.over) as over,
-                 max(x.waits) as waits, max(x.times) as times
+                 max(x.waits) as waits, max(x.times) as times, true as open
             from (select d.run_id as id, count(*) filter (where d.kind = 'completed') as completed,
                          count(*) filter (where d.kind = 'failed') as failed,
                          count(*) filter (where d.kind = 'retried') as retried,
@@ -69,7 +69,7 @@ ended as (
                   select c.id, 0, 0, 0, 0, 0, true, c.waits, c.times
                     from unnest($12::bigint[], $13::text[], $14::text[]) as c (id, waits, times)) x
            group by x.id) e
-   where r.id = e.id and r.finished_at is null),
+   where r.id = e.id and (r.finished_at is null) = e.open),
 written as materialized (select array_agg(d.id) as ids, count(*) as n from done d),
 seen as materialized (
   select x.id, x.crashes
@@ -81,11 +81,12 @@ seen as materialized (
       where a.processor = $15 and a.priority = l.level and a.status = 'pending' and a.claimed_by = 0
         and (a.next_eligible_at, a.id) >= (l.at, l.id)
         and a.next_eligible_at <= (select coalesce($21::timestamptz, clock.at) from clock)
+        and (a.crashes = 0 or $22::boolean)
       order by a.next_eligible_at, a.id
       limit $16
         for no key update skip locked) x
    limit $16),
-first as (select s.id, s.crashes > 0 and $22::boolean as suspect from seen s limit 1),
+first as (select s.id, s.crashes > 0 as suspect from seen s limit 1),
 next as materialized (
   select s.id from seen s, first where case when first.suspect then s.id = first.id else s.crashes = 0 end),
 claimed as (

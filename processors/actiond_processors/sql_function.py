@@ -47,6 +47,8 @@ def make(name: str, config: dict[str, Any]) -> Processor:
 async def _row(function: str, batch: Batch[Any], action: Action[Any]) -> None:
     try:
         async with batch.transaction([action]) as connection:
+            if action.withdrawn:  # canceled or held before its turn came
+                return
             data = json.dumps(action.data, ensure_ascii=False)
             result = await connection.fetchval(_sql["call_for_row"], function, action.related, data)
             action.complete(_value(result))

@@ -29,7 +29,7 @@ from actiond.postgres.migrate import migrate
 
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h"}
 PROCESSORS = Path(__file__).with_name("processors.py")
-ACTIOND = [sys.executable, "-c", "from actiond.cli.main import main; raise SystemExit(main())"]
+ACTIOND = [sys.executable, "-m", "actiond"]
 BUILD = Path("build")
 LONGEST_S = 290  # any process started here is over after this time
 READY_S = 20.0

@@ -47,6 +47,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/postgres/presence.py": "a connection",
     "daemon/actiond/rules/error_text.py": "user code: __str__ of an error",
     "daemon/actiond/service/drain.py": "a connection",
+    "daemon/actiond/words/json_text.py": "user code: values that are to be stored",
     "daemon/actiond/service/supervisor.py": "a connection, and the end of a daemon",
     "processors/actiond_processors/sql_function.py": "user code: a function in the database",
 }

@@ -19,7 +19,7 @@ from support.daemon import Daemon, daemons
 from support.database import Database, Server, eventually
 from support.rows import ask, events, look, nothing_claimed, until
 
-HANDLERS = '''
+HANDLERS = """
 import threading
 
 QUICK = dict(retry_interval="0.1 s")
@@ -103,7 +103,8 @@ def escape(name):
 @processor("escape", retries=0)
 async def escapes(action):
     escape(action.data.get("raises"))
-    await asyncio.sleep(0.005)
+    if action.data.get("raises") != "CancelsItself":
+        await asyncio.sleep(0.005)
 
 
 @processor("escape_in_thread", retries=0)
@@ -151,6 +152,11 @@ async def results(batch):
         action.complete("x" * action.data["size"])
 
 
+class Odd(dict):
+    def items(self):
+        raise RuntimeError("no items")
+
+
 @processor("bad_result", retries=0)
 async def bad_result(action):
     deep = []
@@ -159,7 +165,7 @@ async def bad_result(action):
     circle = []
     circle.append(circle)
     return {"nul": "a\\0b", "surrogate": "\\ud800", "nan": float("nan"), "object": object(), "digits": 10**5000,
-            "deep": deep, "circle": circle, "fine": "fine"}[action.data]
+            "deep": deep, "circle": circle, "odd": Odd(a=1), "fine": "fine"}[action.data]
 
 
 @processor("bad_text", retries=0)
@@ -245,7 +251,7 @@ async def books(batch):
             action.complete("written")
         if batch[0].data.get("raises") and batch[0].attempt == 1:
             raise RuntimeError("the second page")
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -265,9 +271,10 @@ def daemon(db: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 @pytest.fixture(autouse=True)
 async def _nothing_is_left_behind(daemon: Daemon, conn: asyncpg.Connection):
+    assert daemon.process.poll() is None, "the daemon of this file has died in a test before"
     yield
     assert daemon.process.poll() is None, "\n".join(str(line) for line in daemon.lines[-30:])
-    await eventually(lambda: nothing_claimed(conn))
+    await eventually(lambda: nothing_claimed(conn), within_s=3)
 
 
 async def test_a_charged_failure_comes_back_by_itself_until_no_retry_is_left(conn) -> None:
@@ -388,8 +395,8 @@ async def test_a_handler_that_takes_too_long_is_stopped(conn, daemon, processor)
 
 async def test_a_payload_that_does_not_fit_fails_at_once_and_the_handler_never_sees_it(conn, tmp_path) -> None:
     path = tmp_path / "letters"
-    good = {"to": str(path), "copies": 2}
-    ids = await ask(conn, "letter", good, {"to": str(path), "copies": "many"}, [1], {"copies": 1}, {**good, "copies": 3})
+    good, more = {"to": str(path), "copies": 2}, {"to": str(path), "copies": 3}
+    ids = await ask(conn, "letter", good, {"to": str(path), "copies": "many"}, [1], {"copies": 1}, more)
     rows = await until(conn, ids, "completed", "failed")
     assert [row["status"] for row in rows] == ["completed", "failed", "failed", "failed", "completed"]
     assert sorted(path.read_text().split()) == ["2", "3"]
@@ -441,10 +448,10 @@ async def test_a_trigger_may_refuse_an_outcome_of_one_row(conn, code) -> None:
 
 
 async def test_a_result_that_is_no_json_is_the_failure_of_its_action(conn) -> None:
-    kinds = ["nul", "surrogate", "nan", "object", "digits", "deep", "circle", "fine"]
+    kinds = ["nul", "surrogate", "nan", "object", "digits", "deep", "circle", "odd", "fine"]
     ids = await ask(conn, "bad_result", *kinds)
     rows = await until(conn, ids, "completed", "failed")
-    assert [row["status"] for row in rows] == ["failed"] * 7 + ["completed"]
+    assert [row["status"] for row in rows] == ["failed"] * 8 + ["completed"]
     assert all(row["error"].startswith("the result cannot be stored: ") for row in rows[:-1])
 
 
@@ -540,6 +547,20 @@ async def test_an_exception_rolls_back_writes_and_marks(conn, book) -> None:
     assert await events(conn, ids[1]) == ["retried", "completed"]
 
 
+async def test_what_the_database_refuses_at_the_commit_takes_the_marks_with_it(conn, book) -> None:
+    await conn.execute(
+        "create function public.full_book() returns trigger language plpgsql as"
+        " $$ begin raise exception 'the book is full' using errcode = '23514'; end $$;"
+        "create constraint trigger full_book after insert on public.book deferrable initially deferred"
+        " for each row execute function public.full_book()"
+    )
+    ids = await ask(conn, "books", {}, {}, retries_left=0)
+    rows = await until(conn, ids, "completed", "failed")
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert rows[0]["error"] == "CheckViolationError: the book is full"
+    assert await written(conn) == []
+
+
 async def test_a_row_canceled_before_the_transaction_leaves_the_batch(conn, book, tmp_path) -> None:
     gate = tmp_path / "open"
     ids = await ask(conn, "books", *[{"waits_for": str(gate)}] * 3)
@@ -627,7 +648,7 @@ async def test_handlers_that_ignore_their_cancellation_are_written_off_and_then_
         assert [row["status"] for row in await look(conn, ids)] == ["completed", "failed", "completed"]
         rows = await look(conn, batch)
         assert [row["status"] for row in rows] == ["completed", "failed"]
-        assert rows[1]["error"] == "timeout: the handler ignored that it was stopped"
+        assert rows[1]["error"] == "timed out after 5.1 s, and ignored that it was stopped"
         assert await nothing_claimed(conn)
         await conn.close()
 

@@ -30,7 +30,8 @@ async def until(conn: asyncpg.Connection, ids: list[int], *statuses: str, within
 
     async def there() -> bool:
         return not await conn.fetchval(
-            "select exists (select from actiond.action_list where id = any($1::bigint[]) and status <> all($2::text[]))",
+            "select exists (select from actiond.action_list"
+            " where id = any($1::bigint[]) and status <> all($2::text[]))",
             ids,
             list(statuses),
         )

@@ -16,6 +16,7 @@ from actiond.rules.pace import BEGINNING, LEVELS
 from actiond.words.claimed import ClaimedRow, Settlement
 from support.database import Database
 
+LEASE_S = 30.0
 CLEAN = {"completed": {}, "failed": {"error": "no"}, "retried": {"error": "no", "delay_s": 0.0}}
 CLEAN |= {"deferred": {"delay_s": 0.0}, "canceled": {}}
 
@@ -43,7 +44,7 @@ def daemons_of(pool: Pool) -> DaemonStore:
 
 async def register(connection: asyncpg.Connection, *processors: str) -> int:
     """A daemon that lives as long as this connection; gives its id."""
-    row = await connection.fetchrow(Statements()["register_daemon"], "here", 1, "0", list(processors), 30.0)
+    row = await connection.fetchrow(Statements()["register_daemon"], "here", 1, "0", list(processors), LEASE_S)
     assert row["locked"]
     return row["id"]
 

@@ -6,6 +6,7 @@ sees it. Every other row gets exactly one outcome here, whatever the handler doe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,9 +69,24 @@ async def run_rows(
     if not actions:
         return Outcomes(broken, [], None)
     argument = Batch(actions, scope, config, transactions) if processor.batch else actions[0]
-    ended = await call.run(argument)
+    call.collect = functools.partial(_collect, processor, scope, actions, broken)
+    outcomes: Outcomes = call.collect(await call.run(argument))
+    return outcomes
+
+
+def _collect(
+    processor: Processor,
+    scope: Scope,
+    actions: list[Action[Any]],
+    broken: list[tuple[ClaimedRow, Outcome]],
+    ended: Ended,
+) -> Outcomes:
+    """What the call came to. For a runaway it is asked before the call has ended."""
     scope.closed = True
     open_actions = [action for action in actions if action.id not in scope.settled]
+    for action in open_actions:
+        if action.id in scope.entered:  # a runaway inside a transaction that never committed
+            action.outcome = None
     if ended.stopped is Stop.CUT_OFF:
         return Outcomes(broken, [action.row for action in open_actions], ended)
     decided = [(action.row, outcome(action, ended, processor)) for action in open_actions]
@@ -92,7 +108,8 @@ def outcome(action: Action[Any], ended: Ended, processor: Processor) -> Outcome:
 
 def _unmarked(ended: Ended, processor: Processor) -> Outcome:
     if ended.stopped is Stop.TIMEOUT:
-        return Failed(f"timed out after {duration.in_words(ended.took_s)}")
+        ignored = ", and ignored that it was stopped" if ended.runaway else ""
+        return Failed(f"timed out after {duration.in_words(ended.took_s)}{ignored}")
     if ended.stopped is not None:
         return Failed(str(ended.stopped), KEEP_ALIVE, after="0 s")
     if isinstance(ended.error, Failure):

@@ -11,6 +11,7 @@ tear down the whole loop, and a stray CancelledError would vanish. Our own cance
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import time
@@ -44,6 +45,7 @@ class Ended:
     error: BaseException | None = None
     stopped: Stop | None = None
     never_awaited: list[str] = field(default_factory=list)
+    runaway: bool = False  # it did not end: its actions are settled without it
 
 
 class Call:
@@ -68,6 +70,8 @@ class Call:
         self._thread_runs = False
         self.stopped: Stop | None = None
         self.abandoned = False
+        #: What became of the actions, given how the call ended. Set before the call.
+        self.collect: Callable[[Ended], Any] = lambda ended: None
 
     @property
     def running_s(self) -> float:
@@ -76,7 +80,8 @@ class Call:
 
     async def run(self, argument: Any) -> Ended:
         """Call the handler. Raises only the cancellation of the daemon itself."""
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        assert task is not None
         self._began_s = time.monotonic()
         self._later(self._timeout_s, lambda: self.stop(Stop.TIMEOUT))
         names = never_awaited.listen()
@@ -94,9 +99,11 @@ class Call:
         finally:
             for timer in self._timers:
                 timer.cancel()
-            if self.stopped is not None and self._task is not None:
-                self._task.uncancel()
+            if self.stopped is not None:
+                task.uncancel()
             self._task = None
+        if task.cancelling() and not _daemon_is_cancelled():
+            await _forget_cancellations(task)
         return Ended(self.running_s, value, error, self.stopped, names)
 
     def stop(self, why: Stop) -> None:
@@ -111,12 +118,18 @@ class Call:
         if self._in_loop:
             return await self._handler(argument)
         in_thread = functools.partial(self._in_thread, argument)
-        return await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._threads)
+        value, error = await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._threads)
+        if error is not None:
+            raise error
+        return value
 
-    def _in_thread(self, argument: Any) -> Any:
+    def _in_thread(self, argument: Any) -> tuple[Any, BaseException | None]:
+        # The error comes back as a value: a GeneratorExit that crosses over as one would close our own coroutines.
         self._thread_runs = True
         try:
-            return self._handler(argument)
+            return self._handler(argument), None
+        except BaseException as raised:
+            return None, raised
         finally:
             self._thread_runs = False
 
@@ -131,6 +144,14 @@ class Call:
     def _out_of_grace(self) -> None:
         self.abandoned = True
         self._runaway(self)
+
+
+async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
+    """A handler cancelled its own task and ended before that met it: it must not meet the next call instead."""
+    while task.cancelling():
+        task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
 
 
 def _daemon_is_cancelled() -> bool:

@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from actiond.batch.batch_run import Outcomes, run_rows
-from actiond.batch.call import Call, Ended, Stop
+from actiond.batch.call import GRACE_S, Call, Ended, Stop
 from actiond.batch.run import Run
 from actiond.batch.transaction import HandlerTransactions
 from actiond.batch.write_back import WriteBack
@@ -30,7 +30,6 @@ from actiond.rules.pace import Speed
 from actiond.rules.settlement import settle
 from actiond.words.claimed import ClaimedRow, Settlement
 from actiond.words.log_lines import LogLine
-from actiond.words.outcome import Failed
 
 log = get_logger()
 
@@ -45,6 +44,7 @@ class Shared:
     suspects: asyncio.Lock  # rows that daemons died on run one at a time on a daemon
     handler_pool: Pool
     runaway: Callable[[], None]  # one more handler that nothing can end
+    left: list[Call]  # calls that were stopped while their thread went on
 
 
 @dataclass(slots=True)
@@ -189,6 +189,8 @@ class Crew:
             outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, transactions)
         finally:
             self._calls.pop(call, None)
+        if call.left_a_thread:
+            self._thread_left(call, work)
         if call.abandoned:
             return True
         self._settle(work, outcomes)
@@ -220,19 +222,29 @@ class Crew:
     def _runaway(self, call: Call) -> None:
         """Out of grace: settle without it, and let another worker take its place."""
         work = self._calls.pop(call)
-        log.error(
-            LogLine.HANDLER_RUNAWAY, processor=self.processor.name, run_id=work.run.id, over_s=round(call.running_s, 1)
-        )
-        ended = Ended(call.running_s, stopped=call.stopped)
-        failed = Failed(f"{call.stopped}: the handler ignored that it was stopped")
-        if call.stopped is Stop.CUT_OFF:
-            self._settle(work, Outcomes([], work.rows, ended))
-        else:
-            self._settle(work, Outcomes([(row, failed) for row in work.rows], [], ended))
+        self._tell_runaway(call, work)
+        self._settle(work, call.collect(Ended(call.running_s, stopped=call.stopped, runaway=True)))
         self._workers -= 1
         self._shared.runaway()
         self._hire()
         self._ring()
+
+    def _thread_left(self, call: Call, work: Work) -> None:
+        """Its actions are settled; if it still runs after the grace time it is a runaway like any other."""
+        left = self._shared.left
+        left[:] = [each for each in left if each.left_a_thread] + [call]
+
+        def out_of_grace() -> None:
+            if call.left_a_thread:
+                self._tell_runaway(call, work)
+                self._shared.runaway()
+
+        asyncio.get_running_loop().call_later(GRACE_S, out_of_grace)
+
+    def _tell_runaway(self, call: Call, work: Work) -> None:
+        log.error(
+            LogLine.HANDLER_RUNAWAY, processor=self.processor.name, run_id=work.run.id, over_s=round(call.running_s, 1)
+        )
 
     def _tell(self, work: Work, ended: Ended) -> None:
         about = {"processor": self.processor.name, "run_id": work.run.id}

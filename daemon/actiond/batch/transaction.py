@@ -20,6 +20,7 @@ from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import Pool, Pooled
 from actiond.rules.settlement import Rules, settle
 from actiond.words.errors import LeaseLost
+from actiond.words.outcome import Outcome
 
 _SHIELD_S = 5.0
 
@@ -45,18 +46,27 @@ class HandlerTransactions:
                 yield connection
                 await self._write(connection, ours)
             except BaseException:
-                for action in actions:
-                    action.outcome = before[action.id]
+                self._undo(actions, before)
                 with anyio.CancelScope(shield=True), anyio.move_on_after(_SHIELD_S):
                     await transaction.rollback()
                 raise
-            with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
-                await transaction.commit()
+            try:
+                with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
+                    await transaction.commit()
+            except BaseException:  # refused by a deferred constraint, or lost: if it landed all the same, we are fenced
+                self._undo(actions, before)
+                raise
+        self._scope.entered.difference_update(before)
         for action in ours:
             if action.outcome is None:
                 action.outcome = before[action.id]
             else:
                 self._scope.settled.add(action.id)
+
+    def _undo(self, actions: Sequence[Action[Any]], before: dict[int, Outcome | None]) -> None:
+        for action in actions:
+            action.outcome = before[action.id]
+        self._scope.entered.difference_update(before)
 
     async def _enter(self, connection: Pooled, batch: Batch[Any], actions: Sequence[Action[Any]]) -> list[Action[Any]]:
         still = await self._store.lock_claimed(connection, self._scope.run_id, [action.id for action in actions])
@@ -66,6 +76,7 @@ class HandlerTransactions:
         ours = [action for action in actions if action.id in still]
         for action in ours:
             action.outcome = None
+        self._scope.entered.update(action.id for action in ours)
         return ours
 
     async def _write(self, connection: Pooled, ours: Sequence[Action[Any]]) -> None:

@@ -29,7 +29,7 @@ def command(keep: bool, as_json: bool) -> int:
     library, and some that must fail. Everything is gone afterwards. Needs nothing but `pip install
     'actiond[demo]'`, or Postgres programs on this machine.
     """
-    console = Console(quiet=as_json)
+    console = Console(stderr=as_json, quiet=as_json and not keep)
     screen = Screen(console, files.how_many())
     with ExitStack() as running:
         with console.status("starting Postgres, a daemon and a producer"):

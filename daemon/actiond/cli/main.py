@@ -26,6 +26,7 @@ COMMANDS = {
     "status": ("status", "What is waiting, running, failing; the daemons; problems."),
     "ls": ("ls", "List actions."),
     "show": ("show", "One action: its row, its runs, its history."),
+    "torture": ("torture", "Check the promise on this machine, by killing everything."),
     "processors": ("processors", "The policy of each processor, and where each value comes from."),
 }
 
@@ -70,9 +71,21 @@ def main(arguments: list[str] | None = None) -> Any:
         return _say(str(wrong), wrong.exit_code)
     except (AuthorError, ActiondError) as wrong:
         return _say(str(wrong), 1)
+    except ExceptionGroup as group:  # out of the tasks of the daemon
+        said, bugs = group.split(ActiondError)
+        if bugs is not None:
+            raise
+        assert said is not None
+        return _say("; ".join(dict.fromkeys(map(str, _leaves(said)))), 1)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone, as in `actiond ls | head`
         return 0
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
+    return [
+        leaf for each in group.exceptions for leaf in (_leaves(each) if isinstance(each, ExceptionGroup) else [each])
+    ]
 
 
 def _say(line: str, code: int) -> int:

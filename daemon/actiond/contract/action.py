@@ -36,6 +36,7 @@ class Scope:
     closed: bool = False
     withdrawn: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)  # inside batch.transaction(): decided for good
+    entered: set[int] = field(default_factory=set)  # inside one that is open: what is marked there does not count yet
 
 
 class Action(Generic[T]):

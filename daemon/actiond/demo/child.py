@@ -22,7 +22,7 @@ PATIENCE_S = 30.0  # more than a daemon needs to finish what runs
 @contextmanager
 def child(*module: str, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m` this module with its arguments; its errors go to the log, its output to whoever reads it."""
-    command = [sys.executable, "-m", __spec__.name, *module]
+    command = [sys.executable, "-P", "-m", __spec__.name, *module]  # -P: nothing from the current folder
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command,

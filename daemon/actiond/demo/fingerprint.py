@@ -23,7 +23,7 @@ class File(BaseModel):
     path: Path
 
 
-@batch_processor("fingerprint", batch_size=100, concurrency=2, retries=10, retry_interval="1 s")
+@batch_processor("fingerprint", batch_size=100, concurrency=2, retries=10, retry_interval="500 ms")
 async def fingerprint(batch: Batch[File]) -> None:
     """Mark every action of the batch."""
     async with anyio.create_task_group() as files:

@@ -24,7 +24,7 @@ from actiond.postgres.statements import Statements
 
 _TRY = ("demo_try_longest", "demo_try_history", "demo_try_insert")
 _LEVELS = " ▁▂▃▄▅▆▇█"
-_NAME = 44  # characters of a file name
+_NAME = 36  # characters of a file name
 _WIDTH = 50  # of bars and curve
 
 
@@ -90,7 +90,7 @@ class Screen:
         self._print(
             "",
             f"{progress.ended:,} outcomes in {progress.seconds:.1f} s, {progress.per_second:,.0f} a second; "
-            f"{progress.retried} attempts failed and were followed by another.",
+            f"{progress.retried} failed attempts were tried again.",
             f"One file was created only after {ATTEMPTS_BEFORE_IT_COMES} failed attempts: it completed all the same.",
             f"{verdict.hashed_again} random files hashed again: {again}.",
         )
@@ -100,7 +100,7 @@ class Screen:
         if keep:
             said = f"The daemon ({stage.daemon.pid}) and the server ({stage.server.pid}) run until Ctrl-C. To try:"
         else:
-            said = "The server ends now; `actiond demo --keep` leaves it and the daemon running. To try then:"
+            said = "Now everything ends. `actiond demo --keep` leaves it running, to try:"
         places = {"DSN": stage.dsn, "psql": stage.server.psql, "log": str(stage.log) if keep else None}
         self._print("", said, "", *(f"{name:<5} {place}" for name, place in places.items() if place))
         for name in _TRY:
@@ -126,7 +126,7 @@ def _outcomes(latest: list[Latest]) -> Table:
         said = Text(each.error or "", "red")
         if each.result is not None:
             size, lines = each.result["size"], each.result["lines"]
-            said = Text(f"{each.result['sha256'][:12]}  {size:>11,} bytes  {lines:>7,} lines")
+            said = Text(f"{each.result['sha256'][:8]}  {size:>9,} bytes  {lines:>6,} lines")
         name = each.file if len(each.file) <= _NAME else "…" + each.file[1 - _NAME :]
         table.add_row(Text(name), said, style="dim")
     return table

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import anyio
 import anyio.to_thread
-import asyncpg
 
 from actiond.demo.files import ATTEMPTS_BEFORE_IT_COMES, Asked
 from actiond.demo.stage import Stage
-from actiond.postgres.connection import Connection, connect, in_words
+from actiond.postgres.connection import Connection, first_connect, for_people
 from actiond.postgres.statements import Statements
 
 LOOK_S = 0.1
@@ -75,9 +74,28 @@ class Verdict:
     unexpected: list[str]
 
 
+class _Connected:
+    """A connection whose errors are told as trouble of the demo; other errors pass as they are."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await first_connect(self._stage.dsn, "actiond demo")
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.terminate()
+        said = for_people(error) if isinstance(error, Exception) else None
+        if said is not None:
+            raise self._stage.trouble(str(said)) from None
+
+
 async def watch(stage: Stage, draw: Draw) -> Verdict:
     """Until every row has its outcome."""
-    async with _connected(stage) as connection:
+    async with _Connected(stage) as connection:
         asked: Asked | None = None
         progress, ended, moved_s = Progress(), 0, anyio.current_time()
         while asked is None or progress.ended < progress.inserted:
@@ -93,19 +111,6 @@ async def watch(stage: Stage, draw: Draw) -> Verdict:
             if anyio.current_time() - moved_s > STUCK_S:
                 raise stage.trouble(f"no outcome for {STUCK_S:g} s; {progress.inserted - ended:,} rows wait")
         return await _verdict(connection, asked, progress)
-
-
-@asynccontextmanager
-async def _connected(stage: Stage) -> AsyncIterator[Connection]:
-    connection: Connection | None = None
-    try:
-        connection = await connect(stage.dsn, name="actiond demo")
-        yield connection
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as lost:
-        raise stage.trouble(f"Postgres does not answer: {in_words(lost)}") from None
-    finally:
-        if connection is not None:
-            connection.terminate()
 
 
 async def _latest(connection: Connection) -> list[Latest]:
@@ -126,9 +131,9 @@ async def _verdict(connection: Connection, asked: Asked, progress: Progress) -> 
         unexpected.append("the late file completed before it was there")
     sample = await connection.fetch(_sql["demo_sample"], HASHED_AGAIN)
     for row in sample:
-        said, true = json.loads(row["result"]), await anyio.to_thread.run_sync(_fingerprint, Path(row["path"]))
-        if said != true:
-            unexpected.append(f"{row['path']} has {true}, not {said}")
+        said, found = json.loads(row["result"]), await anyio.to_thread.run_sync(_fingerprint, Path(row["path"]))
+        if said != found:
+            unexpected.append(f"{row['path']} is stored as {said}, but is {found}")
     return Verdict(progress, await _rows(connection, "demo_outcomes"), failures, len(sample), unexpected)
 
 
@@ -136,7 +141,10 @@ async def _rows(connection: Connection, statement: str) -> list[dict[str, Any]]:
     return [dict(row) for row in await connection.fetch(_sql[statement])]
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    """Made again in another way than the processor does."""
-    content = path.read_bytes()
+def _fingerprint(path: Path) -> dict[str, Any] | str:
+    """Made again, in another way than the processor does."""
+    try:
+        content = path.read_bytes()
+    except OSError as gone:
+        return str(gone)
     return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "lines": content.count(b"\n")}

@@ -10,10 +10,11 @@ import importlib
 import importlib.util
 import sys
 import traceback
+import types
 from collections.abc import Callable, Iterable
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from actiond.contract.processor import Processor
@@ -59,9 +60,17 @@ def is_file(source: str) -> bool:
     return source.endswith(".py") or "/" in source
 
 
-def _load_file(path: Path) -> ModuleType:
+class _Uncached(SourceFileLoader):
+    """Reads the source every time: cached bytecode cannot tell two edits of one second and one size apart."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _load_file(path: Path) -> types.ModuleType:
     name = "actiond_file_" + "".join(c if c.isalnum() else "_" for c in str(path))
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

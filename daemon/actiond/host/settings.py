@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actiond.words.errors import SettingInvalid
@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     listen: bool = Field(
         True, description="Off: never LISTEN, find rows by polling alone (poolers without sessions, other engines)."
     )
+    lease_s: float = Field(
+        30.0,
+        ge=3,
+        le=600,
+        description="Seconds without a heartbeat (it comes every second) after which a frozen or cut-off daemon counts "
+        "as dead; a killed one is noticed within about 3.5 s whatever this says.",
+    )
     drain_s: float = Field(
         20.0,
         ge=0,
@@ -82,8 +89,10 @@ class Settings(BaseSettings):
 
     @field_validator("dsn", "listen_dsn", mode="before")
     @classmethod
-    def _looks_like_a_dsn(cls, value: Any) -> Any:
+    def _looks_like_a_dsn(cls, value: Any, info: ValidationInfo) -> Any:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text == "" and info.field_name == "listen_dsn":
+            return None
         if isinstance(text, str) and not text.strip().startswith(("postgres://", "postgresql://")):
             raise ValueError("a DSN begins with postgresql://")
         return text.strip() if isinstance(text, str) else text

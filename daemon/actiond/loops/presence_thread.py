@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from actiond.postgres.presence import BEAT_S, LEASE_MARGIN_S, LEASE_S, Callbacks, Identity, Presence
+from actiond.postgres.presence import BEAT_S, LEASE_MARGIN, Callbacks, Identity, Presence
 from actiond.postgres.statements import Statements
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class PresenceThread:
         listen: bool = True,
     ) -> None:
         self._callbacks = callbacks
+        self._patience_s = identity.lease_s * (1 - LEASE_MARGIN)
         self._blocked = blocked
         self._make: Callable[[Callbacks], Presence] = lambda crossed: Presence(
             dsn, identity, crossed, statements, listen
@@ -143,7 +144,7 @@ class PresenceThread:
                 self._blocked(silent_s, self._stack())
                 with contextlib.suppress(Exception):  # the connection is being replaced, its locks are gone
                     await self._presence.leave_all()
-            if now_s - self._renewed_s < LEASE_S - LEASE_MARGIN_S:
+            if now_s - self._renewed_s < self._patience_s:
                 lost = False
             elif not lost:
                 lost = True

@@ -15,6 +15,8 @@ from actiond.postgres.connection import in_words
 from actiond.postgres.daemon_store import DaemonStore, OpenRun
 from actiond.words.log_lines import LogLine
 
+SWEEP_S = 30.0  # between looks for runs that nobody alive holds
+
 log = get_logger()
 
 
@@ -27,6 +29,7 @@ class RescueLoop:
         self._store = store
         self._look_again = look_again  # every local loop, from the beginning
         self._dead: set[int] = set()
+        self._next_sweep_s = 0.0
 
     def found_dead(self, daemons: list[int]) -> None:
         """These do not live any more."""
@@ -39,13 +42,16 @@ class RescueLoop:
         while True:
             await self.bell.wait(await self.step())
 
-    async def step(self) -> float | None:
-        """Rescue what one of the dead held; None when there are none."""
+    async def step(self) -> float:
+        """Rescue what one of the dead held; how long until there is more to do, unless rung."""
         self.steps += 1
-        if not self._dead:
-            return None
-        daemon = min(self._dead)
         try:
+            if time.monotonic() >= self._next_sweep_s:
+                self._dead.update(await self._store.left_behind())
+                self._next_sweep_s = time.monotonic() + SWEEP_S
+            if not self._dead:
+                return self._next_sweep_s - time.monotonic()
+            daemon = min(self._dead)
             await self._rescue(daemon)
         except Exception as error:  # the boundary of a connection
             log.warning(LogLine.CONNECTION_LOST, connection="rescue", error=in_words(error), retry_in_s=1.0)
@@ -59,7 +65,7 @@ class RescueLoop:
         suspects = False
         seen: set[int] = set()
         while runs := [run for run in await self._store.open_runs(daemon) if run.id not in seen]:
-            # Suspects come last in each page; once seen, they stay the only ones to blame.
+            # Their rows come last; as long as the daemon held one, they are the only ones to blame.
             suspects = suspects or any(run.suspects for run in runs)
             for run in runs:
                 seen.add(run.id)

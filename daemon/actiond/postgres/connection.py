@@ -59,7 +59,7 @@ def trouble(error: BaseException) -> Trouble:
     if not isinstance(error, asyncpg.PostgresError):
         return Trouble.LOST
     state = error.sqlstate or ""
-    if state[:2] in ("22", "23"):
+    if state[:2] in ("22", "23", "P0"):  # P0: a trigger of somebody else said no, in its plainest way
         return Trouble.REFUSED
     if state[:2] == "40" or state in ("55P03", "57014"):
         return Trouble.BUSY
@@ -79,9 +79,11 @@ def for_people(error: Exception) -> OperatorError | None:
     """An error of the database in one line with what to do; None if it is no error of the database."""
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return OperatorError(f"this role may not do that: {error}")
-    if isinstance(error, asyncpg.PostgresError):
+    if isinstance(error, asyncpg.PostgresError) and trouble(error) is not Trouble.LOST:
         return OperatorError(f"the database refused: {in_words(error)}")
-    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError):
+    if isinstance(
+        error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError
+    ):
         return DatabaseUnreachable(f"the connection was lost: {in_words(error)}. Try again.")
     return None
 

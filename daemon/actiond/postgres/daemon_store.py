@@ -17,7 +17,7 @@ class OpenRun:
 
     id: int
     processor: str
-    suspects: bool  # rows among it that saw a daemon die before
+    suspects: bool  # some row that this daemon held saw a daemon die before
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class DaemonStore:
     def __init__(self, pool: Pool, statements: Statements) -> None:
         self._pool = pool
         self._sql = statements
+
+    async def left_behind(self) -> list[int]:
+        """Daemons that have ended and hold an open run all the same: they claimed it when they were declared dead."""
+        return [row["daemon"] for row in await self._pool.fetch(self._sql["left_behind"])]
 
     async def open_runs(self, daemon: int) -> list[OpenRun]:
         """A page of them; those with suspects last."""

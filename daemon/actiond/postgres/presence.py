@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import asyncpg
+
 from actiond.postgres.connection import Connection, connect, in_words
 from actiond.postgres.statements import Statements
 
 BEAT_S = 1.0
 BEAT_TIMEOUT_S = 5.0  # a server that answers later than this counts as gone
 SILENCE_S = 2.5  # not seen for this long, and the lock free: dead
-LEASE_S = 30.0  # frozen or cut off for this long: dead
-LEASE_MARGIN_S = 5.0  # a daemon gives up this long before others may take its rows
+LEASE_MARGIN = 1 / 6  # of the lease: a daemon gives up this long before others may take its rows
 RECONNECT_S = (0.05, 1.0)  # back-off, first and longest: shorter than SILENCE_S, so that a restart kills nobody
 
 WAKE, POLICY, WITHDRAWN = "actiond_wake", "actiond_policy", "actiond_withdrawn"
@@ -38,6 +39,7 @@ class Identity:
     pid: int
     version: str
     processors: list[str]
+    lease_s: float  # frozen or cut off for this long: dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Presence:
             return
         me = self._identity
         row = await session.connection.fetchrow(
-            self._sql["register_daemon"], me.host, me.pid, me.version, me.processors, LEASE_S
+            self._sql["register_daemon"], me.host, me.pid, me.version, me.processors, me.lease_s
         )
         assert row is not None
         self._daemon, session.locked = row["id"], row["locked"]
@@ -144,7 +146,7 @@ class Presence:
         watching_s = time.monotonic() - session.since_s
         async with self._turn:
             row = await session.connection.fetchrow(
-                self._sql["beat"], self._daemon, LEASE_S, SILENCE_S, watching_s, timeout=BEAT_TIMEOUT_S
+                self._sql["beat"], self._daemon, self._identity.lease_s, SILENCE_S, watching_s, timeout=BEAT_TIMEOUT_S
             )
             assert row is not None
             if not session.locked:
@@ -173,10 +175,7 @@ class Presence:
         async with self._turn:  # after a `leave` that was asked for before
             if processor in session.bells:
                 return True, True
-            row = await session.connection.fetchrow(
-                self._sql["doorbell_take"], processor, processor in session.sentinels, timeout=BEAT_TIMEOUT_S
-            )
-        assert row is not None
+            row = await self._certainly(session, "doorbell_take", processor, processor in session.sentinels)
         if row["sentinel"]:
             session.sentinels.add(processor)
         if row["bell"]:
@@ -194,7 +193,17 @@ class Presence:
             had_bell = processor in session.bells
             session.bells.discard(processor)
             session.sentinels.discard(processor)
-            await session.connection.execute(self._sql["doorbell_leave"], processor, had_bell, timeout=BEAT_TIMEOUT_S)
+            await self._certainly(session, "doorbell_leave", processor, had_bell)
+
+    async def _certainly(self, session: Session, statement: str, *arguments: object) -> asyncpg.Record:
+        """Its row; or, because nobody knows then which locks the session holds, the end of the session."""
+        try:
+            row = await session.connection.fetchrow(self._sql[statement], *arguments, timeout=BEAT_TIMEOUT_S)
+        except BaseException:
+            session.ended.set()
+            raise
+        assert row is not None
+        return row
 
     async def leave_all(self) -> None:
         """The main loop does not answer: others must be able to hold the bells."""

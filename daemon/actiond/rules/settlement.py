@@ -66,14 +66,15 @@ def _completed(row: ClaimedRow, run_id: int, result: object, rules: Rules, jitte
 
 def _deferred(row: ClaimedRow, run_id: int, outcome: Deferred, rules: Rules, jitter: float) -> Settlement:
     try:
+        delay_s = duration.seconds(outcome.after)
         state = None if outcome.state is None else json_text.dumps(outcome.state)
-    except (ValueError, TypeError) as why:
-        return _failed(row, run_id, Failed(f"the state cannot be stored: {why}"), rules, jitter)
+    except (ValueError, TypeError, OverflowError) as why:
+        return _failed(row, run_id, Failed(f"the deferral cannot be stored: {why}"), rules, jitter)
     return Settlement(
         row.id,
         run_id,
         "deferred",
-        delay_s=duration.seconds(outcome.after),
+        delay_s=delay_s,
         state=state,
         noted=rules.history != "none",
     )
@@ -82,7 +83,10 @@ def _deferred(row: ClaimedRow, run_id: int, outcome: Deferred, rules: Rules, jit
 def _failed(row: ClaimedRow, run_id: int, failed: Failed, rules: Rules, jitter: float) -> Settlement:
     text = ErrorText.of(failed.error)
     left = retries_left(rules.retry, row.retries_left)
-    again_s = None if failed.after is None else duration.seconds(failed.after)
+    try:
+        again_s = None if failed.after is None else duration.seconds(failed.after)
+    except (ValueError, OverflowError) as wrong:
+        return _failed(row, run_id, Failed(f"{text.short} ({wrong})", failed.behavior), rules, jitter)
     kind, charge = "failed", 0
     if failed.behavior is RetryBehavior.KEEP_ALIVE:
         kind = "retried"

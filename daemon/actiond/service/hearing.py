@@ -12,7 +12,7 @@ from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.postgres.action_store import ActionStore
-from actiond.postgres.presence import LEASE_S, POLICY, WAKE, WITHDRAWN, Callbacks
+from actiond.postgres.presence import POLICY, WAKE, WITHDRAWN, Callbacks
 from actiond.words.log_lines import LogLine
 
 log = get_logger()
@@ -22,7 +22,7 @@ class Hearing:
     """Turns news into rings and switches."""
 
     def __init__(
-        self, store: ActionStore, loops: dict[str, ProcessorLoop], world: World, host: str, listen: bool
+        self, store: ActionStore, loops: dict[str, ProcessorLoop], world: World, host: str, listen: bool, lease_s: float
     ) -> None:
         self.policy: PolicyLoop | None = None
         self.rescue: RescueLoop | None = None
@@ -31,6 +31,7 @@ class Hearing:
         self._world = world
         self._host = host
         self._listen = listen
+        self._lease_s = lease_s
         self._down_since_s: float | None = None
         self.known = anyio.Event()  # set once this daemon has an id
 
@@ -80,7 +81,7 @@ class Hearing:
         self._store.daemon = daemon
         self._world.cut_off = False
         self.known.set()
-        log.info(LogLine.DAEMON_REGISTERED, daemon_id=daemon, host=self._host, lease_s=LEASE_S)
+        log.info(LogLine.DAEMON_REGISTERED, daemon_id=daemon, host=self._host, lease_s=self._lease_s)
         self.look_again()
 
     def beaten(self, dead: list[int]) -> None:

@@ -13,6 +13,7 @@ from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
 from actiond.loops.processor_loop import Doorbell, ProcessorLoop, World
 from actiond.postgres.action_store import ActionStore
+from actiond.postgres.connection import in_words
 from actiond.postgres.processor_store import ProcessorStore, Standing
 from actiond.words.errors import ActiondError, OperatorError
 from actiond.words.log_lines import LogLine
@@ -59,10 +60,14 @@ class Roster:
         began_s = time.monotonic()
         try:
             found = self._find()
+            await self.declare(found)
         except ActiondError as broken:
-            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=str(broken).split(": ")[0], error=str(broken))
+            source = str(broken.args[0]).split(": ")[0] if broken.args else ""
+            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=source, error=str(broken))
             return
-        await self.declare(found)
+        except Exception as error:  # the boundary of a connection: the old code goes on
+            log.error(LogLine.PROCESSOR_RELOAD_FAILED, source="the database", error=in_words(error))
+            return
         log.info(LogLine.DAEMON_RELOADED, processors=sorted(found), took_s=round(time.monotonic() - began_s, 2))
 
     def built_in(self, name: str, standing: Standing) -> None:

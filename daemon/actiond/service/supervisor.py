@@ -14,7 +14,7 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,6 +71,11 @@ class Supervisor:
         self._stop = anyio.Event()
         self._hurry = anyio.Event()
         self._reason = ""
+        self._others: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    def also(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """One more task: from when the daemon is ready until it has stopped, when it is cancelled."""
+        self._others.append(task)
 
     async def run(self) -> int:
         """Until told to stop; the exit code."""
@@ -124,8 +129,8 @@ class Supervisor:
         settings, loops = self._settings, self._loops
         store, daemons = ActionStore(pool, self._sql), DaemonStore(pool, self._sql)
         host = socket.gethostname()
-        hearing = Hearing(store, loops, self._world, host, settings.listen)
-        identity = Identity(host, os.getpid(), self._version, sorted(found))
+        hearing = Hearing(store, loops, self._world, host, settings.listen, settings.lease_s)
+        identity = Identity(host, os.getpid(), self._version, sorted(found), settings.lease_s)
         presence = PresenceThread(
             settings.presence_dsn, identity, hearing.callbacks, self._sql, blocked=self._blocked, listen=settings.listen
         )
@@ -144,8 +149,8 @@ class Supervisor:
                     await policy.step()
                     self._roster, self._policy = roster, policy
                     proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
-                    for each in (policy, hearing.rescue, proof):
-                        tasks.start_soon(each.run)
+                    for task in (policy.run, hearing.rescue.run, proof.run, *self._others):
+                        tasks.start_soon(task)
                     self._ready(store.daemon, time.monotonic() - began_s)
                 await self._stop.wait()
                 log.info(LogLine.DAEMON_STOPPING, reason=self._reason)
@@ -154,7 +159,7 @@ class Supervisor:
             await self._ended(daemons, store)
             tasks.cancel_scope.cancel()
             calls.cancel_scope.cancel()
-            if not clean or self._runaways:
+            if not clean or self._runaways or any(call.left_a_thread for call in shared.left):
                 self._exit_at_once()
         return clean
 
@@ -208,6 +213,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "calls": anyio.CapacityLimiter(settings.concurrency) if settings.concurrency else None,
         "threads": anyio.CapacityLimiter(settings.threads),
         "suspects": asyncio.Lock(),
+        "left": [],
     }
 
 

@@ -17,8 +17,12 @@ def dumps(value: Any) -> str:
         return "null"
     try:
         text = _encode(value)
+    except (ValueError, TypeError):
+        raise
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except Exception as broken:  # an author's own kind of dict may do anything
+        raise ValueError(f"{type(broken).__name__}: {broken}") from None
     if _NUL.search(text):
         raise ValueError("it holds a NUL character, which Postgres cannot store")
     if not text.isascii():

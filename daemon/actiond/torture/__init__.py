@@ -1,0 +1,1 @@
+"""Floor 7: the promise, checked by fire: `actiond torture`, and the same code in the test suite."""
