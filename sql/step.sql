@@ -16,7 +16,7 @@
 --   the claim; limit 0 = none
 --     $15 processor text, $16 limit int, $17 priority levels int2[], $18 watermark times timestamptz[],
 --     $19 watermark ids bigint[], $20 run id (drawn before), $21 claim what was due at (NULL = now),
---     $22 may it be a suspect (a row some daemon died on; suspects come alone)
+--     $22 may it be a suspect (a row some daemon died on)
 --   returns at least one row; id NULL = nothing claimed; written = the ids that were, only if some were not
 --   called by: action_store.step, transaction
 with clock as materialized (select actiond.now() as at),
@@ -86,9 +86,15 @@ seen as materialized (
       limit $16
         for no key update skip locked) x
    limit $16),
-first as (select s.id, s.crashes > 0 as suspect from seen s limit 1),
+first as (select s.id, s.crashes, s.crashes > 0 as suspect from seen s limit 1),
 next as materialized (
-  select s.id from seen s, first where case when first.suspect then s.id = first.id else s.crashes = 0 end),
+  (select s.id from seen s, first where not first.suspect and s.crashes = 0)
+  union all
+  -- Suspects come apart: those of one crash in groups of about the square root of a batch, then one by one.
+  -- So the culprit of a batch stands alone at the third death, and the innocent do not wait for hours.
+  (select s.id from seen s, first
+    where first.suspect and (s.id = first.id or first.crashes = 1 and s.crashes = 1)
+    limit ceil(sqrt($16::int))::int)),
 claimed as (
   update actiond.action a
      set claimed_by = $1, run_id = $20, started_at = clock.at, attempts = a.attempts + 1

@@ -385,13 +385,22 @@ async def test_several_daemons_never_claim_one_row_twice(conn, db) -> None:
 # Suspects: rows that some daemon died on
 
 
-async def _with_suspects(conn, *places: int) -> list[int]:
+async def _with_suspects(conn, *places: int, crashes: int = 2) -> list[int]:
     ids = await insert(conn, 5)
-    await conn.execute("update actiond.action set crashes = 1 where id = any($1)", [ids[place] for place in places])
+    chosen = [ids[place] for place in places]
+    await conn.execute("update actiond.action set crashes = $2 where id = any($1)", chosen, crashes)
     return ids
 
 
-async def test_a_suspect_is_claimed_alone(conn, store) -> None:
+async def test_suspects_of_one_crash_are_claimed_together_in_small_groups_and_apart_from_others(conn, store) -> None:
+    ids = await _with_suspects(conn, 0, 1, 2, 4, crashes=1)
+    batches = []
+    while rows := (await claim(store, limit=9)).rows:
+        batches.append([row.id for row in rows])
+    assert batches == [[ids[0], ids[1], ids[2]], [ids[3]], [ids[4]]]
+
+
+async def test_a_suspect_of_two_crashes_is_claimed_alone(conn, store) -> None:
     ids = await _with_suspects(conn, 0, 2)
     batches = []
     while rows := (await claim(store)).rows:

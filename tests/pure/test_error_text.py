@@ -150,7 +150,7 @@ def test_a_deep_group_is_no_reason_to_fail() -> None:
 
 
 def test_a_deep_and_wide_group_costs_little() -> None:
-    assert took_s(lambda: ErrorText.of(nested_group(6, width=10))) < 0.5
+    assert took_s(lambda: ErrorText.of(nested_group(5, width=10))) < 0.3
 
 
 @pytest.mark.parametrize(
@@ -193,11 +193,11 @@ def test_a_secret_leaves_neither_in_the_message_nor_in_the_frames() -> None:
 
 
 def test_a_secret_at_the_edge_of_what_is_kept_does_not_leave_in_part() -> None:
-    for before in range(SHORT - 40, SHORT + 1):
-        text = ErrorText.of("x" * before + " password=hunter22hunter22")
-        assert "hunter" not in text.short
-    for before in range(FULL - 40, FULL + 1):
-        assert "hunter" not in ErrorText.of("x" * before + " password=hunter22hunter22" + "y" * before).full
+    one = "at postgresql://app:hunter22@db "
+    for before in range(len(one)):  # wherever a cut is made, it is made in each place of a secret
+        text = ErrorText.of("." * before + one * 2500)
+        assert "hunt" not in text.short
+        assert "hunt" not in text.full
 
 
 def took_s(work: Callable[[], object]) -> float:
@@ -212,6 +212,6 @@ def took_s(work: Callable[[], object]) -> float:
     ids=ascii,
 )
 def test_a_huge_text_costs_little(pattern: str) -> None:
-    for megabytes in (1, 100):
+    for megabytes in (1, 10, 100):
         text = pattern * (megabytes * 1_000_000 // len(pattern))
         assert took_s(lambda: ErrorText.of(text)) < 0.3, f"{megabytes} MB"  # noqa: B023

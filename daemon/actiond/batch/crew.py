@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import anyio
@@ -41,7 +41,7 @@ class Shared:
     tasks: TaskGroup  # the calls live here
     calls: anyio.CapacityLimiter | None  # over all processors; None = no limit
     threads: anyio.CapacityLimiter  # for handlers that are not async
-    suspects: asyncio.Lock  # rows that daemons died on run one at a time on a daemon
+    suspects: asyncio.Lock  # runs of rows that daemons died on come one at a time
     handler_pool: Pool
     runaway: Callable[[], None]  # one more handler that nothing can end
     left: list[Call]  # calls that were stopped while their thread went on
@@ -56,7 +56,7 @@ class Work:
 
     @property
     def suspect(self) -> bool:
-        """Did a daemon die on it? (Such rows are claimed alone.)"""
+        """Did a daemon die on it? (Such rows are claimed apart from others.)"""
         return self.rows[0].crashes > 0
 
 
@@ -83,11 +83,12 @@ class Crew:
         self._calls: dict[Call, Work] = {}
         self._workers = 0
         self._runs: dict[int, Run] = {}
+        self._apart: dict[int, list[Work]] = {}  # runs of suspects that wait for their turn
 
     @property
     def in_hand(self) -> int:
         """Calls running and waiting to start."""
-        return len(self._ready) + self._workers
+        return len(self._ready) + self._workers + sum(map(len, self._apart.values()))
 
     @property
     def running(self) -> int:
@@ -108,11 +109,13 @@ class Crew:
         """The rows of one claim."""
         run = Run.of(run_id, self.processor.name, rows)
         self._runs[run_id] = run
-        if self.processor.batch:
-            self._ready.append(Work(run, list(rows)))
+        works = [Work(run, list(rows))] if self.processor.batch else [Work(run, [row]) for row in rows]
+        if works[0].suspect:
+            self._apart[run_id] = works
+            self._shared.tasks.start_soon(self._run_apart, run)
         else:
-            self._ready.extend(Work(run, [row]) for row in rows)
-        self._hire()
+            self._ready.extend(works)
+            self._hire()
 
     def withdraw(self, run_id: int, action_id: int) -> None:
         """A person canceled or held this action, or its claim was lost: let the handler see it."""
@@ -128,24 +131,39 @@ class Crew:
     async def give_back(self) -> int:
         """What never started goes back, uncharged."""
         waiting: dict[int, list[int]] = {}
-        for work in self._ready:
+        for work in [*self._ready, *(work for works in self._apart.values() for work in works)]:
             waiting.setdefault(work.run.id, []).extend(row.id for row in work.rows)
         self._ready.clear()
+        self._apart.clear()
         returned = 0
         for run_id, ids in waiting.items():
             returned += await self._store.give_back(run_id, ids)
             run = self._runs[run_id]
             run.open -= len(ids)
             if run.open == 0:
-                del self._runs[run_id]
+                self._close(run)
                 self._writer.add([], run)
         return returned
 
     def forget(self) -> None:
         """The claims were lost: whatever is here is no longer ours."""
         self._ready.clear()
-        self._runs.clear()
+        self._apart.clear()
+        for run in list(self._runs.values()):
+            self._close(run)
         self.stop_calls(Stop.CUT_OFF)
+
+    def _close(self, run: Run) -> None:
+        """Nothing of it is here any more."""
+        self._runs.pop(run.id, None)
+        run.over.set()
+
+    async def _run_apart(self, run: Run) -> None:
+        """Suspects run with no other suspects beside them on this daemon: who dies of them must be found out."""
+        async with self._shared.suspects:
+            self._ready.extend(self._apart.pop(run.id, ()))
+            self._hire()
+            await run.over.wait()
 
     def _hire(self) -> None:
         for _ in range(min(len(self._ready), self.policy.concurrency - self._workers)):
@@ -158,22 +176,13 @@ class Crew:
         try:
             while self._ready and self._workers <= self.policy.concurrency and not abandoned:
                 work = self._ready.popleft()
-                async with self._place(work):
-                    abandoned = await self._one(work)
+                async with self._shared.calls or nullcontext():
+                    if work.run.id in self._runs:  # else its claim was lost while it waited
+                        abandoned = await self._one(work)
         finally:
             if not abandoned:  # a runaway's place was written off when it was found out
                 self._workers -= 1
                 self._ring()
-
-    @asynccontextmanager
-    async def _place(self, work: Work) -> AsyncIterator[None]:
-        """Where it may run: within the limit of the daemon; a suspect with no other suspect beside it."""
-        async with AsyncExitStack() as places:
-            if self._shared.calls is not None:
-                await places.enter_async_context(self._shared.calls)
-            if work.suspect:
-                await places.enter_async_context(self._shared.suspects)
-            yield
 
     async def _one(self, work: Work) -> bool:
         """One call and its settlements; True if it was abandoned meanwhile."""
@@ -211,7 +220,7 @@ class Crew:
                 self._tell_failed(settlement)
         work.run.ended(len(work.rows), took_s)
         if work.run.open == 0:
-            self._runs.pop(work.run.id, None)
+            self._close(work.run)
         if outcomes.dropped:
             return
         quiet = self._writer.waiting > 0 and len(self._ready) > 0

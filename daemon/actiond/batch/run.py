@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ class Run:
     id: int
     processor: str
     open: int  # rows without an outcome
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it is here any more
     withdrawn: set[int] = field(default_factory=set)  # canceled, held or taken away meanwhile
     waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     times: list[int] = field(default_factory=lambda: [0] * BUCKETS)
