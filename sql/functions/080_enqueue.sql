@@ -6,7 +6,7 @@ create or replace function actiond.enqueue(
   related      text        default null,
   due_at       timestamptz default null,
   due_in       interval    default null,
-  priority     smallint    default 2,
+  priority     integer     default 2,
   retries_left integer     default null,
   held         boolean     default false
 ) returns bigint
@@ -14,7 +14,7 @@ language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
   insert into actiond.action (processor, data, related, next_eligible_at, priority, retries_left, status)
-  values ($1, coalesce($2, '{}'), $3, coalesce($4, actiond.now() + coalesce($5, interval '0')), coalesce($6, 2::smallint),
+  values ($1, coalesce($2, '{}'), $3, coalesce($4, actiond.now() + coalesce($5, interval '0')), coalesce($6, 2),
           $7, case when $8 then 'held' else 'pending' end)
   returning id
 $$;

@@ -2,10 +2,10 @@
 
 The same row as actiond.action (columns, checks, payload), a status that the claim sets to running by
 SKIP LOCKED, outcomes row by row through unnest, both statements prepared, 500 rows at a time, each statement a
-commit of its own. It has what makes it fast: one index made for its claim, the fillfactor that suits it best of
-100, 70 and 45, uvloop if that is installed, no decoding of payloads, no trigger. It lacks what it does not need
-while nothing goes wrong: a fence, run rows, history, priorities, several processors, somebody who notices that
-it died.
+commit of its own. It has what makes it fast: one index made for its claim, plans that never scan the table, the
+fillfactor that suits it best of 100, 70 and 45, uvloop if that is installed, no decoding of payloads, no
+trigger. It lacks what it does not need while nothing goes wrong: a fence, run rows, history, priorities, several
+processors, somebody who notices that it died.
 
 Frozen: figures of different days compare only while this file stays as it is.
 
@@ -60,6 +60,14 @@ create table bare.action (
 create index action_due on bare.action (next_eligible_at, id) where status = 'pending';
 """
 
+#: Without these a short backlog is scanned and hashed at each claim, at a third of the speed.
+SETTINGS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 CLAIM = f"""
 with next as materialized (
   select id from bare.action
@@ -94,7 +102,7 @@ async def drain(connection: asyncpg.Connection) -> int:
 
 
 async def main(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(dsn, server_settings=SETTINGS)
     print("ready", flush=True)
     sys.stdin.readline()
     print(await drain(connection), flush=True)

@@ -113,7 +113,9 @@ async def _ours(place: Place, contestant: Contestant, rows: int) -> Turn:
         took_s = time.monotonic() - began_s
         wal = await place.wal_bytes()
     await _all_completed(place, OURS, rows)
-    hot = await _hot_updates(place) - hot_before  # the counters of a session are complete once it has ended
+    # The counters of a session are complete once it has ended.
+    await _until(place, "select not exists (select from pg_stat_activity where application_name like 'actiond%')")
+    hot = await _hot_updates(place) - hot_before
     return Turn(rows / took_s, (wal - full) / rows, (full - empty) / rows, hot / rows)
 
 

@@ -200,7 +200,7 @@ async def test_a_reload_serves_new_code_and_keeps_the_old_when_it_does_not_load(
         [row] = await until(conn, await ask(conn, "greet", ""), "completed")
         return row["result"]
 
-    daemon = await start(db.dsn, file).ready()
+    daemon = await start(db.dsn, file, env={"PYTHONDONTWRITEBYTECODE": ""}).ready()
     before = await ask(conn, "greet", str(gate))
     await until(conn, before, "running")
     changed_to(VERSION.format(version=2) + "\n\n@processor('another')\nasync def another(action): ...\n")
@@ -210,7 +210,7 @@ async def test_a_reload_serves_new_code_and_keeps_the_old_when_it_does_not_load(
     await until(conn, await ask(conn, "another"), "completed")
     changed_to("def broken(:\n")
     line = await daemon.says("processor_reload_failed")
-    assert "line 5: SyntaxError" in line["error"]
+    assert "line 6: SyntaxError" in line["error"]
     assert await greeting() == "2"
     changed_to("raise RuntimeError('at import')\n")
     await daemon.says("processor_reload_failed", times=2)
@@ -218,6 +218,9 @@ async def test_a_reload_serves_new_code_and_keeps_the_old_when_it_does_not_load(
     changed_to(VERSION.format(version=3))
     await daemon.says("processor_reloaded", times=2, processor="greet")
     assert await greeting() == "3"
+    changed_to(VERSION.format(version=4))  # in the same second, of the same length
+    await daemon.says("processor_reloaded", times=3, processor="greet")
+    assert await greeting() == "4"
     gate.touch()
     [row] = await until(conn, before, "completed")
     assert row["result"] == "1"

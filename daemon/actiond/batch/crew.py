@@ -47,7 +47,7 @@ class Shared:
     left: list[Call]  # calls that were stopped while their thread went on
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Work:
     """What one call gets."""
 
@@ -80,6 +80,7 @@ class Crew:
         self._shared = shared
         self._ring = ring
         self._ready: deque[Work] = deque()
+        self._placing: set[Work] = set()  # taken by a worker that waits for a place on the daemon
         self._calls: dict[Call, Work] = {}
         self._workers = 0
         self._runs: dict[int, Run] = {}
@@ -93,7 +94,7 @@ class Crew:
     @property
     def running(self) -> int:
         """Calls that run."""
-        return self._workers
+        return self._workers - len(self._placing)
 
     @property
     def suspect_allowed(self) -> bool:
@@ -131,8 +132,9 @@ class Crew:
     async def give_back(self) -> int:
         """What never started goes back, uncharged."""
         waiting: dict[int, list[int]] = {}
-        for work in [*self._ready, *(work for works in self._apart.values() for work in works)]:
+        for work in [*self._placing, *self._ready, *(work for works in self._apart.values() for work in works)]:
             waiting.setdefault(work.run.id, []).extend(row.id for row in work.rows)
+        self._placing.clear()
         self._ready.clear()
         self._apart.clear()
         returned = 0
@@ -147,6 +149,7 @@ class Crew:
 
     def forget(self) -> None:
         """The claims were lost: whatever is here is no longer ours."""
+        self._placing.clear()
         self._ready.clear()
         self._apart.clear()
         for run in list(self._runs.values()):
@@ -176,8 +179,10 @@ class Crew:
         try:
             while self._ready and self._workers <= self.policy.concurrency and not abandoned:
                 work = self._ready.popleft()
+                self._placing.add(work)
                 async with self._shared.calls or nullcontext():
-                    if work.run.id in self._runs:  # else its claim was lost while it waited
+                    if work in self._placing:  # else its claim was lost or given back while it waited
+                        self._placing.remove(work)
                         abandoned = await self._one(work)
         finally:
             if not abandoned:  # a runaway's place was written off when it was found out

@@ -82,7 +82,7 @@ class RescueLoop:
                 quarantined=quarantined,
                 took_s=round(time.monotonic() - began_s, 3),
             )
-            await self._store.ring(",".join(sorted(names)))
+            await self._store.ring(sorted(names))
         self._look_again()
 
     async def _one(self, daemon: int, run: OpenRun, suspects: bool) -> tuple[int, int]:

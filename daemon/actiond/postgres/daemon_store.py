@@ -54,6 +54,6 @@ class DaemonStore:
         """Close the daemon's row; False while it still holds an open run."""
         return await self._pool.fetchval(self._sql["end_daemon"], daemon, how) is not None
 
-    async def ring(self, processors: str) -> None:
-        """Every daemon, look again."""
+    async def ring(self, processors: list[str]) -> None:
+        """Every daemon, look again at these."""
         await self._pool.execute(self._sql["ring"], processors)

@@ -79,6 +79,7 @@ class Presence:
         self._daemon = 0
         self._session: Session | None = None
         self._ending = False
+        self._owed: set[str] = set()  # peers counted on this daemon to ring for these when its session was lost
         self._turn = asyncio.Lock()  # one statement at a time on a connection
 
     async def run(self) -> None:
@@ -95,6 +96,8 @@ class Presence:
 
     def _was_up(self) -> bool:
         session, self._session = self._session, None
+        if session is not None:
+            self._owed |= session.sentinels
         return session is not None
 
     def _down(self, why: str) -> None:
@@ -112,6 +115,9 @@ class Presence:
                 for channel in (WAKE, POLICY, WITHDRAWN):
                     await connection.add_listener(channel, self._heard)
             await self._identify(session)
+            if self._owed:
+                await connection.execute(self._sql["ring"], sorted(self._owed))
+                self._owed.clear()
             self._session = session
             self._tell.session(True, "")
             while True:

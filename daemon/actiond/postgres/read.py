@@ -12,6 +12,7 @@ from actiond.words.duration import in_words
 
 COUNT_AT_MOST = 10_000
 QUIET_S = 5.0  # a daemon that beats every second and was not seen for this long
+_PATIENT_S = 300.0  # the invariants of a long history are no hot path
 
 _sql = Statements()
 
@@ -109,3 +110,8 @@ async def policies(connection: Connection, processor: str | None = None) -> list
 async def wake(connection: Connection, names: list[str]) -> None:
     """These, or all."""
     await connection.execute(_sql["wake"], ",".join(names))
+
+
+async def invariants(connection: Connection) -> list[dict[str, Any]]:
+    """Each with how many rows break it (counting stops) and one of them."""
+    return [dict(row) for row in await connection.fetch(_sql["invariants"], COUNT_AT_MOST, timeout=_PATIENT_S)]

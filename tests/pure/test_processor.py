@@ -1,0 +1,318 @@
+"""contract/processor: what can be declared, what cannot and where that is said; payloads."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+import typing_extensions
+from pydantic import BaseModel, field_validator
+
+from actiond import Action, Batch, Processor, ProcessorInvalid, batch_processor, processor
+from actiond.contract.processor import EACH_CONCURRENCY
+from actiond.words.errors import PayloadInvalid
+
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+T = TypeVar("T")
+
+
+class Welcome(BaseModel):
+    to: str
+    times: int = 1
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class Mapped(typing_extensions.TypedDict):
+    x: int
+
+
+class OldMapped(typing.TypedDict):  # pydantic refuses this one before Python 3.12
+    x: int
+
+
+class Unfinished(BaseModel):
+    other: Unknown
+
+
+def here(function: Callable[..., Any]) -> str:
+    """file:line of a function."""
+    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+
+
+# Declaring.
+
+
+def test_a_declared_function_can_still_be_called() -> None:
+    @processor("mail", retries=5)
+    def welcome(action: Action[Welcome]) -> str:
+        """Docs."""
+        return f"to {action}"
+
+    assert isinstance(welcome, Processor)
+    assert welcome("a") == "to a"  # type: ignore[arg-type]
+    assert welcome.name == "mail"
+    assert not welcome.batch
+    assert not welcome.is_async
+    assert welcome.where == here(welcome.handler)
+
+
+def test_async_functions_and_what_wraps_them_run_in_the_loop() -> None:
+    @batch_processor("mail")
+    async def welcome(batch: Batch[Any]) -> None: ...
+
+    assert welcome.batch
+    assert welcome.is_async
+    assert processor("partial")(functools.partial(handler_with_two, other=1)).is_async
+
+    @functools.wraps(handler_with_two)
+    async def wrapped(action: Any) -> None: ...
+
+    assert processor("wrapped")(wrapped).is_async
+
+
+async def handler_with_two(action: Action[Welcome], other: int) -> None: ...
+
+
+class Callables:
+    async def __call__(self, action: Action[Welcome]) -> None: ...
+
+    async def method(self, action: Action[Welcome]) -> None: ...
+
+
+def test_objects_with_an_async_call_run_in_the_loop() -> None:
+    assert processor("object")(Callables()).is_async
+    assert processor("method")(Callables().method).is_async
+
+
+def test_one_at_a_time_and_batches_have_defaults_of_their_own() -> None:
+    one, many = processor("one")(lambda action: None), batch_processor("many")(lambda batch: None)
+    assert one.policy.concurrency == EACH_CONCURRENCY
+    assert many.policy.concurrency == 1
+    assert processor("one", concurrency=3)(lambda action: None).policy.concurrency == 3
+
+
+def test_what_is_stored_is_what_was_declared_and_what_holds_otherwise() -> None:
+    stored, built_in = map(json.loads, processor("a", retries=5, timeout="1 min")(lambda action: None).stored())
+    assert stored == {"retries": 5, "timeout": "60 s"}
+    assert built_in["retries"] == 3
+    assert built_in["concurrency"] == EACH_CONCURRENCY
+
+
+@pytest.mark.parametrize("name", ["", "a,b", "a b", "a\tb", "a\u00a0b", "x" * 256], ids=ascii)
+def test_a_wrong_name_is_refused_with_file_and_line(name: str) -> None:
+    def handler(action: Action[Any]) -> None: ...
+
+    with pytest.raises(ProcessorInvalid, match="a name has 1 to 255 characters") as refused:
+        processor(name)(handler)
+    assert here(handler) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "a\ud800", None, 5, b"a"], ids=ascii)
+def test_a_name_that_postgres_could_not_store_is_refused(name: Any) -> None:
+    with pytest.raises(ProcessorInvalid):
+        processor(name)(lambda action: None)
+
+
+def test_a_wrong_knob_is_refused_with_file_and_line() -> None:
+    def handler(action: Action[Any]) -> None: ...
+
+    with pytest.raises(ProcessorInvalid, match=re.escape(f"'mail' at {here(handler)}: retries: ")):
+        processor("mail", retries=-1)(handler)
+
+
+# Annotations.
+
+
+def test_the_payload_is_what_stands_in_brackets() -> None:
+    def one(action: Action[Welcome]) -> None: ...
+    def many(batch: Batch[Welcome]) -> None: ...
+
+    for declared in (processor("one")(one), batch_processor("many")(many)):
+        assert declared.decode('{"to": "a"}') == Welcome(to="a")
+
+
+def test_a_class_of_the_declaring_function_is_found() -> None:
+    class Local(BaseModel):
+        x: int
+
+    @processor("one")
+    def one(action: Action[Local]) -> None: ...
+
+    @batch_processor("many")
+    async def many(batch: Batch[list[Local]]) -> None: ...
+
+    assert one.decode('{"x": 1}') == Local(x=1)
+    assert many.decode('[{"x": 1}]') == [Local(x=1)]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "data", "value"),
+    [
+        (Action[Point], '{"x": 1}', Point(1)),
+        (Action[Mapped], '{"x": 1}', {"x": 1}),
+        (Action[dict[str, int]], '{"x": 1}', {"x": 1}),
+        (Action[int | None], "null", None),
+        (Action[Decimal], '"1.10"', Decimal("1.10")),
+        (Action["Welcome"], '{"to": "a"}', Welcome(to="a")),
+        ("Action['Welcome']", '{"to": "a"}', Welcome(to="a")),
+    ],
+    ids=str,
+)
+def test_whatever_pydantic_checks_can_be_a_payload(annotation: Any, data: str, value: Any) -> None:
+    def handler(action: Any) -> None: ...
+
+    handler.__annotations__["action"] = annotation
+    assert processor("a")(handler).decode(data) == value
+
+
+@pytest.mark.parametrize("annotation", [inspect.Parameter.empty, Any, Action, Action[Any], Action[T]], ids=str)
+def test_without_a_type_the_payload_is_json_as_it_is(annotation: Any) -> None:
+    def handler(action: Any) -> None: ...
+
+    handler.__annotations__["action"] = annotation
+    if annotation is inspect.Parameter.empty:
+        del handler.__annotations__["action"]
+    declared = processor("a")(handler)
+    assert declared.payload is None
+    assert declared.decode('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
+
+
+def unresolvable(action: Action[Unknown]) -> None: ...
+
+
+def no_parameter() -> None: ...
+def wrong_holder(action: Batch[Welcome]) -> None: ...
+def no_holder(action: Welcome) -> None: ...
+def a_union(action: Action[Welcome] | None) -> None: ...
+def unknown_part(action: Action[dict[str, Unknown]]) -> None: ...
+def unfinished(action: Action[Unfinished]) -> None: ...
+def old_mapped(action: Action[OldMapped]) -> None: ...
+def cannot_be_checked(action: Action[Callables]) -> None: ...
+def two_parameters(action: Action[Welcome], other: int) -> None: ...
+def only_by_name(*, action: Action[Welcome]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [
+        (unresolvable, "'Action[Unknown]' cannot be resolved: name 'Unknown' is not defined"),
+        (unknown_part, "cannot be resolved"),
+        (no_parameter, "the handler takes no argument; it is called with one Action"),
+        (wrong_holder, "called with one Action, but its parameter 'action' is annotated"),
+        (no_holder, "called with one Action, but its parameter 'action' is annotated"),
+        (a_union, "called with one Action, but its parameter 'action' is annotated"),
+        (cannot_be_checked, "pydantic cannot check a payload of type"),
+        (unfinished, "Unknown"),
+        (old_mapped, "OldMapped"),
+        (two_parameters, "other"),
+        (only_by_name, "action"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_what_cannot_work_is_refused_at_the_declaration_with_file_and_line(
+    handler: Callable[..., Any], said: str
+) -> None:
+    with pytest.raises(ProcessorInvalid) as refused:
+        processor("mail")(handler)
+    assert said in str(refused.value)
+    assert f"'mail' at {here(handler)}: " in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_annotation_that_is_no_python_is_refused() -> None:
+    def handler(action: Any) -> None: ...
+
+    handler.__annotations__["action"] = "Action["
+    with pytest.raises(ProcessorInvalid, match="cannot be resolved"):
+        processor("mail")(handler)
+
+
+# Payloads.
+
+
+@pytest.fixture
+def mail() -> Processor:
+    @processor("mail")
+    def handler(action: Action[Welcome]) -> None: ...
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{}", "to: Field required"),
+        ('{"to": 7}', "to: Input should be a valid string"),
+        ("[]", "payload: Input should be an object"),
+        ("null", "payload: Input should be an object"),
+        ("{", "payload: Invalid JSON"),
+        ("", "payload: Invalid JSON"),
+        ("[" * 100_000, "payload: Invalid JSON"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_payload_that_does_not_fit_is_told_where(mail: Processor, data: str, said: str) -> None:
+    with pytest.raises(PayloadInvalid) as refused:
+        mail.decode(data)
+    assert said in str(refused.value)
+
+
+def test_a_value_that_does_not_fit_is_not_repeated(mail: Processor) -> None:
+    with pytest.raises(PayloadInvalid) as refused:
+        mail.decode('{"to": {"password": "hunter22"}, "times": "swordfish"}')
+    assert "hunter22" not in str(refused.value)
+    assert "swordfish" not in str(refused.value)
+    assert "times" in str(refused.value)
+
+
+def test_of_many_errors_three_are_told_and_the_others_counted() -> None:
+    def handler(action: Action[list[int]]) -> None: ...
+
+    with pytest.raises(PayloadInvalid, match=r"and 7 more") as refused:
+        processor("a")(handler).decode(json.dumps(["x"] * 10))
+    assert str(refused.value).count("valid integer") == 3
+
+
+@pytest.mark.parametrize("data", ["{", "", "nope", "[" * 100_000 + "]" * 100_000], ids=lambda text: text[:10])
+def test_json_that_cannot_be_read_is_told_without_a_model_too(data: str) -> None:
+    with pytest.raises(PayloadInvalid):
+        processor("a")(lambda action: None).decode(data)
+
+
+@pytest.mark.parametrize(
+    "value", [0, 2**63, 10**30, -1.5, 1e300, "é 漢 😀", "\\u0000", [], {}, None, {"a": {"b": [1, 2, {}]}}], ids=ascii
+)
+def test_json_comes_as_it_was_sent(value: Any) -> None:
+    assert processor("a")(lambda action: None).decode(json.dumps(value)) == value
+
+
+def test_a_validator_may_fail_in_its_own_way() -> None:
+    class Moody(BaseModel):
+        x: int
+
+        @field_validator("x")
+        @classmethod
+        def _fail(cls, x: int) -> int:
+            raise (ValueError("not this one") if x else ZeroDivisionError("not that one"))
+
+    @processor("a")
+    def handler(action: Action[Moody]) -> None: ...
+
+    with pytest.raises(PayloadInvalid, match="x: Value error, not this one"):
+        handler.decode('{"x": 1}')
+    with pytest.raises(ZeroDivisionError):
+        handler.decode('{"x": 0}')

@@ -1,0 +1,164 @@
+"""host/settings: from the environment and from files of secrets; what is wrong is named, and never shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from actiond.host.settings import PREFIX, Settings, read
+from actiond.words.errors import SettingInvalid
+
+UNIT = Path(__file__).parents[2] / "deploy" / "actiond@.service"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(PREFIX) or name == "CREDENTIALS_DIRECTORY":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that systemd gives to a service."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    return tmp_path
+
+
+def test_nothing_set_is_a_daemon_on_the_local_socket() -> None:
+    assert read().work_dsn == read().presence_dsn == "postgresql:///actiond"
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_DSN", " postgresql://app@db/orders ")
+    monkeypatch.setenv("ACTIOND_CONCURRENCY", "7")
+    monkeypatch.setenv("ACTIOND_POLL_INTERVAL_S", "0.5")
+    monkeypatch.setenv("ACTIOND_LISTEN", "false")
+    settings = read()
+    assert settings.work_dsn == settings.presence_dsn == "postgresql://app@db/orders"
+    assert (settings.concurrency, settings.poll_interval_s, settings.listen) == (7, 0.5, False)
+
+
+def test_presence_may_take_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_DSN", "postgresql://pooler/orders")
+    monkeypatch.setenv("ACTIOND_LISTEN_DSN", "postgres://db/orders")
+    assert read().work_dsn == "postgresql://pooler/orders"
+    assert read().presence_dsn == "postgres://db/orders"
+
+
+def test_a_command_line_wins_and_what_it_leaves_out_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_DSN", "postgresql://env/a")
+    monkeypatch.setenv("ACTIOND_LOG_LEVEL", "error")
+    settings = read(dsn="postgresql://line/a", log_level=None)
+    assert settings.work_dsn == "postgresql://line/a"
+    assert settings.log_level == "error"
+
+
+def test_a_variable_nobody_knows_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_PG_BIN", "/usr/lib/postgresql/16/bin")
+    assert read() == Settings()
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_variable_that_is_set_to_nothing_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ACTIOND_{name.upper()}", "")
+    assert read() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ACTIOND_DSN", "mysql://app:hunter22@db/orders", "a DSN begins with postgresql://"),
+        ("ACTIOND_DSN", "host=db password=hunter22", "a DSN begins with postgresql://"),
+        ("ACTIOND_LISTEN_DSN", "hunter22", "a DSN begins with postgresql://"),
+        ("ACTIOND_CONCURRENCY", "many", "integer"),
+        ("ACTIOND_CONCURRENCY", "-1", "greater than or equal to 0"),
+        ("ACTIOND_CONNECTIONS", "0", "greater than or equal to 1"),
+        ("ACTIOND_CONNECTIONS", "51", "less than or equal to 50"),
+        ("ACTIOND_POLL_INTERVAL_S", "0", "greater than 0"),
+        ("ACTIOND_POLL_INTERVAL_S", "soon", "number"),
+        ("ACTIOND_POLL_INTERVAL_S", "nan", ""),
+        ("ACTIOND_DRAIN_S", "inf", ""),
+        ("ACTIOND_LISTEN", "perhaps", "boolean"),
+        ("ACTIOND_LOG_FORMAT", "xml", "'auto', 'console', 'json' or 'journal'"),
+        ("ACTIOND_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_a_wrong_value_names_its_variable_and_is_not_repeated(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingInvalid) as refused:
+        read()
+    message = str(refused.value)
+    assert message.startswith(f"{name}: ")
+    assert said in message
+    assert "hunter22" not in message
+    assert "\n" not in message
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+def test_a_wrong_value_of_a_command_line_names_the_variable_too() -> None:
+    with pytest.raises(SettingInvalid, match="ACTIOND_DSN: "):
+        read(dsn="hunter22")
+
+
+def test_what_is_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_DSN", "postgresql://app:hunter22@db/orders")
+    monkeypatch.setenv("ACTIOND_LISTEN_DSN", "postgresql://app:hunter22@db/orders")
+    settings = read()
+    assert "hunter22" not in repr(settings) + str(settings) + str(settings.model_dump()) + settings.model_dump_json()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read().concurrency = 5
+
+
+# Files of secrets.
+
+
+def test_a_secret_comes_as_a_file_of_its_name(credentials: Path) -> None:
+    (credentials / "dsn").write_text("postgresql://app:hunter22@db/orders\n")
+    (credentials / "listen_dsn").write_text("postgresql://app:hunter22@direct/orders\n")
+    assert read().work_dsn == "postgresql://app:hunter22@db/orders"
+    assert read().presence_dsn == "postgresql://app:hunter22@direct/orders"
+
+
+def test_the_credential_that_the_unit_loads_is_the_one_that_is_read(credentials: Path) -> None:
+    loaded = re.search(r"^LoadCredential=(\w+):", UNIT.read_text(), re.MULTILINE)
+    assert loaded
+    (credentials / loaded[1]).write_text("postgresql://app:hunter22@db/orders\n")
+    assert read().work_dsn == "postgresql://app:hunter22@db/orders"
+
+
+def test_the_environment_wins_over_a_file(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("dsn", "actiond_dsn"):
+        (credentials / name).write_text("postgresql://file/orders")
+    monkeypatch.setenv("ACTIOND_DSN", "postgresql://env/orders")
+    assert read().work_dsn == "postgresql://env/orders"
+    assert read(dsn="postgresql://line/orders").work_dsn == "postgresql://line/orders"
+
+
+def test_a_wrong_file_names_the_setting_and_is_not_repeated(credentials: Path) -> None:
+    for name in ("dsn", "actiond_dsn"):
+        (credentials / name).write_text("mysql://app:hunter22@db/orders")
+    with pytest.raises(SettingInvalid, match="ACTIOND_DSN: ") as refused:
+        read()
+    assert "hunter22" not in str(refused.value)
+
+
+def test_a_folder_of_secrets_that_is_missing_or_holds_other_things_is_no_matter(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (credentials / "other").write_text("x")
+    (credentials / "deeper").mkdir()
+    assert read() == Settings()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials / "nowhere"))
+    assert read() == Settings()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "")
+    assert read() == Settings()
