@@ -1,10 +1,11 @@
 -- status_processors: what waits, runs and fails, for each processor that is known or has rows.
 --
 -- Nothing here counts a whole table: counts stop at $1 (a number of $1 means "at least"), running comes from the
--- open runs, rates from the runs of the last five minutes (at most 5,000 of them).
+-- open runs, rates from the runs of the last five minutes (at most 5,000 of them). What is counted is ordered as
+-- its index is: without that Postgres takes a limit for a reason to begin at the front of the table.
 --   $1 count at most int
---   returns processor, registered boolean, enabled, due, oldest_due_s, scheduled, next_due_s, running, failed,
---     completed_5min, failed_5min, retried_5min, live_daemons int
+--   returns processor, registered boolean, enabled, due, oldest_due_s, scheduled, running, failed, completed_5min,
+--     failed_5min, retried_5min, live_daemons int
 --   called by: read.status
 with recursive clock as materialized (select actiond.now() as at),
 waiting as (
@@ -30,7 +31,8 @@ select n.name as processor, p.name is not null as registered,
        (select count(*) from unnest('{0,1,2,3}'::int2[]) l (level) cross join lateral (
           select from actiond.action a
            where a.processor = n.name and a.priority = l.level and a.status = 'pending' and a.claimed_by = 0
-             and a.next_eligible_at <= (select c.at from clock c) limit $1) x)::int as due,
+             and a.next_eligible_at <= (select c.at from clock c)
+           order by a.next_eligible_at limit $1) x)::int as due,
        (select max(extract(epoch from clock.at - x.next_eligible_at))
           from clock, unnest('{0,1,2,3}'::int2[]) l (level) cross join lateral (
           select a.next_eligible_at from actiond.action a
@@ -39,10 +41,12 @@ select n.name as processor, p.name is not null as registered,
        (select count(*) from unnest('{0,1,2,3}'::int2[]) l (level) cross join lateral (
           select from actiond.action a
            where a.processor = n.name and a.priority = l.level and a.status = 'pending'
-             and a.next_eligible_at > (select c.at from clock c) limit $1) x)::int as scheduled,
+             and a.next_eligible_at > (select c.at from clock c)
+           order by a.next_eligible_at limit $1) x)::int as scheduled,
        coalesce(r.n, 0)::int as running,
-       (select count(*) from (select from actiond.action a where a.processor = n.name and a.status = 'failed' limit $1) x)::int
-         as failed,
+       (select count(*) from (
+          select from actiond.action a where a.processor = n.name and a.status = 'failed'
+           order by a.finished_at limit $1) x)::int as failed,
        coalesce(rates.completed, 0)::int as completed_5min, coalesce(rates.failed, 0)::int as failed_5min,
        coalesce(rates.retried, 0)::int as retried_5min,
        (select count(*) from actiond.daemon d, clock

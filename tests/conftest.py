@@ -24,6 +24,17 @@ from actiond import *
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutant", help="Break this guard on purpose (tests/mutants/mutants.py).")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if name := config.getoption("--mutant"):
+        from mutants.mutants import MUTANTS  # whoever breaks nothing does not import what breaks things
+
+        MUTANTS[name].apply()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     with running_server() as server:

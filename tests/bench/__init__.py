@@ -11,5 +11,6 @@
     rest        what a daemon costs that has nothing to do, and one with a million rows before it
 
 Everything runs on one machine that has other things to do. So only ratios of figures of the same run mean
-something, both sides of a ratio take turns, and the median counts.
+something, both sides of a ratio take turns, and medians count. The time of the CPU that is told beside a rate
+hardly depends on what else the machine does.
 """

@@ -32,7 +32,7 @@ class Bench:
 
     def __init__(self, rows: int) -> None:
         self.figures: list[Figure] = []
-        self.postgres = ""
+        self.machine: dict[str, object] = {"rows": rows}
         self._rows = rows
         self._began_s = time.monotonic()
 
@@ -45,8 +45,13 @@ class Bench:
 
     async def run(self, place: Place, groups: tuple[str, ...]) -> None:
         version = place.connection.get_server_version()
-        self.postgres = f"{version.major}.{version.minor}"
-        self.tell(f"Postgres {self.postgres} is ready, {os.cpu_count()} cores")
+        self.machine |= {
+            "cores": os.cpu_count(),
+            "postgres": f"{version.major}.{version.minor}",
+            "python": platform.python_version(),
+            "commit_ms": round(await place.commit_ms(), 2),
+        }
+        self.tell("  ".join(f"{name} {value}" for name, value in self.machine.items()))
         for group in groups:
             for figure in await self._measure(group, place):
                 self.figures.append(figure)
@@ -67,13 +72,7 @@ class Bench:
 
     def write(self) -> None:
         """The file, whole or not at all."""
-        machine = {
-            "cores": os.cpu_count(),
-            "postgres": self.postgres,
-            "python": platform.python_version(),
-            "rows": self._rows,
-            "took_s": round(time.monotonic() - self._began_s, 1),
-        }
+        machine = self.machine | {"took_s": round(time.monotonic() - self._began_s, 1)}
         fresh = JSON.with_suffix(".new")
         fresh.write_text(
             json.dumps({"machine": machine, "figures": [each.as_json() for each in self.figures]}, indent=1) + "\n"

@@ -9,8 +9,8 @@ processors, somebody who notices that it died.
 
 Frozen: figures of different days compare only while this file stays as it is.
 
-As a program (`python -m tests.bench.bare_loop DSN`) it says "ready", waits for a line, drains, and ends with
-how many rows that were.
+As a program (`python -m tests.bench.bare_loop DSN`) it says "ready", waits for a line, drains, says how many rows
+that were, and stays connected until its input ends.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def main(dsn: str) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     print(await drain(connection), flush=True)
-    connection.terminate()
+    sys.stdin.readline()
 
 
 if __name__ == "__main__":

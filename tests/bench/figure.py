@@ -36,6 +36,7 @@ def at_most(bound: float) -> Target:
 #: name -> (unit, target), in the order of the table.
 FIGURES: dict[str, tuple[str, Target | None]] = {
     "bare_loop": ("rows/s", None),
+    "bare_loop_waiting": ("% of its time", None),
     "drain_one_process": ("of bare loop", at_least(0.9)),
     "drain_two_processes": ("of bare loop", at_least(1.15)),
     "drain_default_policy": ("of bare loop", at_least(0.5)),

@@ -16,9 +16,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from statistics import median
 from typing import IO
 
 import asyncpg
@@ -34,6 +37,7 @@ BUILD = Path("build")
 LONGEST_S = 290  # any process started here is over after this time
 READY_S = 20.0
 STOP_S = 20.0
+COMMITS = 200
 
 OURS = "actiond.action"
 BARE = "bare.action"
@@ -138,6 +142,24 @@ class Place:
         """Written so far."""
         return int(await self.connection.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
+    async def commit_ms(self) -> float:
+        """The least that a commit of one row takes here, as a median: mostly the disk."""
+        took_s = []
+        for _ in range(COMMITS):
+            began_s = time.monotonic()
+            await self.connection.execute("insert into bare.action (processor) values ('commit')")
+            took_s.append(time.monotonic() - began_s)
+        return 1000 * median(took_s)
+
+    async def cpu(self, processes: Sequence[Process]) -> Counter[int]:
+        """Seconds of CPU so far, of these processes and of every session but our own, by pid."""
+        sessions = await self.connection.fetch(
+            "select pid from pg_stat_activity where datname = 'bench' and backend_type = 'client backend' "
+            "and pid <> pg_backend_pid()"
+        )
+        pids = [process.pid for process in processes] + [session["pid"] for session in sessions]
+        return Counter({pid: cpu_s(pid) for pid in pids})
+
     @asynccontextmanager
     async def daemons(self, count: int = 1) -> AsyncIterator[list[Process]]:
         """So many, all ready."""
@@ -182,3 +204,9 @@ async def prepared(server: PrivatePostgres) -> AsyncIterator[Place]:
         yield Place(dsn, connection, server.root / "log")
     finally:
         connection.terminate()
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process: fields 14 and 15 of its stat, counted after the name in brackets."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -130,6 +130,20 @@ async def test_a_session_that_was_killed_forgets_its_bells_and_comes_back_listen
     await first.tells("up", times=3)
 
 
+async def test_a_session_that_was_killed_owes_a_ring_to_those_who_counted_on_it(conn, start_presence) -> None:
+    first, second = await start_presence(), await start_presence()
+    for name in ("a", "b"):
+        await first.presence.take(name)
+    await kill(conn, first.daemon)
+    await first.tells("up", times=2)
+    await second.tells(WAKE, "a,b")
+    await first.presence.take("c")
+    await kill(conn, first.daemon)
+    await second.tells(WAKE, "c")
+    await first.tells("up", times=3)
+    assert second.times(WAKE, "a,b") == 1
+
+
 async def test_a_bell_asked_for_while_there_is_no_session_is_not_had(conn, start_presence) -> None:
     first = await start_presence()
     await first.stop()

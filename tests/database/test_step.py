@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from actiond.contract.policy import Policy
 from actiond.postgres.action_store import EndedRun, Parcel
 from actiond.postgres.statements import Statements
 from actiond.rules.settlement import settle as settlement_of
+from actiond.words.claimed import Settlement
 from actiond.words.outcome import KEEP_ALIVE, SUDDEN_DEATH, Canceled, Completed, Deferred, Failed
 from support.clock import set_now
 from support.database import eventually
@@ -204,13 +206,33 @@ async def test_run_and_daemon_and_status_must_each_be_right(wrong, guarded, conn
     assert (await look(conn, id_) == before) is guarded
 
 
-async def test_written_is_told_only_when_something_was_fenced(conn, store) -> None:
-    first, second = await insert(conn, 2)
+class Watched:
+    """A pool that keeps the last answer as it came."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self.records: list[Any] = []
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        self.records = await self._pool.fetch(query, *arguments)
+        return self.records
+
+
+async def test_what_was_written_is_told_only_when_something_was_fenced(conn, pool) -> None:
+    ids = await insert(conn, 3)
+    watched = Watched(pool)
+    store = store_of(watched)  # type: ignore[arg-type]
     run_id = (await claim(store)).run_id
-    late = outcome(second, run_id + 1)
-    assert (await settle(store, [outcome(first, run_id), late])).fenced == [late]
-    assert (await settle(store, [outcome(second, run_id)])).fenced == []
-    assert (await store.step(Parcel(), None)).fenced == []
+
+    async def told(*settlements: Settlement) -> tuple[list[Settlement], list[int] | None]:
+        fenced = (await settle(store, settlements)).fenced
+        return fenced, watched.records[0]["written"]
+
+    late = outcome(ids[1], run_id + 1)
+    assert await told() == ([], None)
+    assert await told(outcome(ids[0], run_id)) == ([], None)
+    assert await told(late) == ([late], [])
+    assert await told(outcome(ids[2], run_id), late) == ([late], [ids[2]])
 
 
 async def test_what_is_fenced_hinders_neither_its_neighbours_nor_the_claim(conn, store) -> None:
@@ -255,6 +277,17 @@ async def test_rows_that_were_given_back_are_not_missed_when_the_run_ends(conn, 
     rows = await conn.fetch("select attempts, claimed_by, started_at, retries_left from actiond.action order by id")
     assert [tuple(row)[:2] for row in rows] == [(1, 0), (0, 0), (0, 0)]
     assert [row["started_at"] for row in rows[1:]] == [None, None]
+
+
+async def test_what_is_said_of_a_row_that_was_given_back_comes_too_late(conn, store) -> None:
+    (id_,) = await insert(conn)
+    answer = await claim(store)
+    await store.give_back(answer.run_id, [id_])
+    late = await settle(store, outcomes(answer))
+    assert [settlement.id for settlement in late.fenced] == [id_]
+    assert await store.note_fenced(late.fenced) == [id_]
+    assert await store.withdrawn([answer.run_id]) == [(answer.run_id, id_)]
+    assert [row.id for row in (await claim(store)).rows] == [id_]
 
 
 async def test_how_long_rows_waited_and_ran_is_kept_in_powers_of_two(conn, store) -> None:

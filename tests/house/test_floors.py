@@ -20,6 +20,7 @@ FLOORS = {
     "loops": 5,
     "service": 6,
     "demo": 7,
+    "torture": 7,
     "cli": 8,
 }
 ROOF = 9

@@ -43,8 +43,7 @@ def test_the_shipped_file_changes_nothing_and_every_line_of_it_can_be_used(
         monkeypatch.delenv(name, raising=False)
     default = settings.read()
     for name, value in offered.items():
-        if value:
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value)
     assert settings.read() == default
 
 

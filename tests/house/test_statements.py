@@ -60,8 +60,9 @@ class Statement:
 
     @property
     def described(self) -> set[int]:
-        """Numbers of the parameters that the header explains; ranges as `$4 to $6` and `$4 on` are not used."""
-        return {int(number) for line in self.header for number in re.findall(r"\$(\d+)", line)}
+        """Numbers of the parameters that the header explains, on the lines that are indented for it."""
+        lines = re.findall(r"^--   .*", self.text, re.MULTILINE)
+        return {int(number) for line in lines for number in re.findall(r"\$(\d+)", line)}
 
     @property
     def used(self) -> set[int]:

@@ -47,13 +47,19 @@ MAY_CATCH_ALL = {
     "daemon/actiond/postgres/presence.py": "a connection",
     "daemon/actiond/rules/error_text.py": "user code: __str__ of an error",
     "daemon/actiond/service/drain.py": "a connection",
-    "daemon/actiond/words/json_text.py": "user code: values that are to be stored",
+    "daemon/actiond/service/roster.py": "a connection: the old code goes on",
     "daemon/actiond/service/supervisor.py": "a connection, and the end of a daemon",
+    "daemon/actiond/torture/faults.py": "a connection, cut on purpose",
+    "daemon/actiond/torture/producer.py": "a connection, cut on purpose",
+    "daemon/actiond/words/json_text.py": "user code: values that are to be stored",
     "processors/actiond_processors/sql_function.py": "user code: a function in the database",
 }
-#: Where a cancellation ends: it was the handler's own, or that of a call that the daemon stopped.
-KEEPS_A_CANCELLATION = {"daemon/actiond/batch/call.py"}
-
+#: Where a cancellation ends, and why that is not the daemon's own.
+KEEPS_A_CANCELLATION = {
+    "daemon/actiond/batch/call.py": "it was the handler's, or that of a call that the daemon stopped",
+    "daemon/actiond/batch/batch_run.py": "a validator never waits, so it raised this itself",
+    "daemon/actiond/rules/error_text.py": "a __str__ never waits, so it raised this itself",
+}
 #: `ctx` is how click calls the parameter of methods that the lazy group overrides.
 _SAID_BY_OTHERS = {"daemon/actiond/cli/main.py": {"ctx"}}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import log2
+from itertools import chain, combinations
+from math import ceil, log2
 
 import pytest
 from hypothesis import example, given
@@ -25,8 +26,18 @@ def search(items: list[int], bad: set[int]) -> tuple[list[int], list[int], int]:
     return bisection.bad, accepted, tries
 
 
-def most_tries(n: int, bad: int) -> float:
-    return bad * (2 * log2(n / bad) + 2) + 1 if bad else 1
+def most_tries(n: int, bad: int) -> int:
+    """Halves are not always equal, so levels are counted up."""
+    return bad * (2 * ceil(log2(n / bad)) + 2) - 1 if bad else 1
+
+
+@pytest.mark.parametrize("n", range(1, 11))
+def test_every_choice_of_bad_ones_among_a_few_is_found(n: int) -> None:
+    for bad in chain.from_iterable(combinations(range(n), k) for k in range(n + 1)):
+        found, accepted, tries = search(list(range(n)), set(bad))
+        assert found == list(bad)
+        assert sorted(found + accepted) == list(range(n))
+        assert tries <= most_tries(n, len(bad))
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))

@@ -62,9 +62,11 @@ def test_a_variable_nobody_knows_is_ignored(monkeypatch: pytest.MonkeyPatch) -> 
     assert read() == Settings()
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_a_variable_that_is_set_to_nothing_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"ACTIOND_{name.upper()}", "")
+@pytest.mark.parametrize("name", ["ACTIOND_LISTEN_DSN", "ACTIOND_PROCESSORS"])
+def test_a_variable_without_default_that_is_set_to_nothing_is_not_set(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "")  # as it stands in deploy/actiond.env
     assert read() == Settings()
 
 

@@ -56,6 +56,21 @@ def test_a_cause_leads_to_one_status_wherever_it_strikes() -> None:
     assert all(len(to) == 1 for to in leads.values())
 
 
+def test_people_can_do_what_the_manual_says() -> None:
+    assert {before for before, cause in TRANSITIONS if cause is Cause.HOLD} == {Status.PENDING, Status.RUNNING}
+    assert {before for before, cause in TRANSITIONS if cause is Cause.CANCEL} == {
+        Status.PENDING,
+        Status.RUNNING,
+        Status.HELD,
+        Status.FAILED,
+    }
+    assert {before for before, cause in TRANSITIONS if cause is Cause.RELEASE} == {
+        Status.HELD,
+        Status.FAILED,
+        Status.CANCELED,
+    }
+
+
 def test_nothing_changes_into_itself() -> None:
     assert [before for (before, _), to in TRANSITIONS.items() if before is to] == []
 

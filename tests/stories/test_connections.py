@@ -16,8 +16,8 @@ import pytest
 from actiond.host.private_postgres import PrivatePostgres
 from actiond.postgres.migrate import migrate
 from support.database import eventually, memory
-from support.proxy import Proxy, running_proxy
-from support.rows import ask, completed_once, events, look, nothing_claimed, until
+from support.proxy import running_proxy
+from support.rows import ask, completed_once, look, nothing_claimed, until
 
 WORK = """
 @processor("one", history="all", concurrency=5, batch_size=20)
@@ -35,8 +35,9 @@ async def many(batch):
 @processor("limited", history="all", concurrency=5, batch_size=20, global_concurrency=3)
 async def limited(action):
     await asyncio.sleep(0.003)
+"""
 
-
+BOOKS = """
 @batch_processor("books", history="all", retry_interval="0.1 s")
 async def books(batch):
     async with batch.transaction() as conn:
@@ -76,10 +77,26 @@ async def test_the_answer_of_a_step_may_be_lost(conn, start, processor_file, pro
     assert await conn.fetchval("select sum(fenced) from actiond.run") == 0
 
 
+async def test_a_claim_whose_answer_is_lost_while_the_daemon_stops_is_given_back(
+    conn, start, processor_file, proxy
+) -> None:
+    daemon = await start(proxy.dsn, processor_file(WORK)).ready()
+    await daemon.says("doorbell_armed", processor="many")
+    proxy.cut_at("-- step:", after=True)
+    ids = await ask(conn, "many", *[{}] * 20)
+    await eventually(lambda: not proxy.armed)
+    proxy.cut_at("-- void_run:", after=False, times=3)  # so that it takes a while to find out
+    daemon.signal(signal.SIGTERM)
+    assert await daemon.ends() == 0
+    assert await nothing_claimed(conn)
+    assert {(row["status"], row["crashes"]) for row in await look(conn, ids)} <= {("pending", 0), ("completed", 0)}
+    assert await conn.fetchval("select ended from actiond.daemon") == "stopped"
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before_it", "after_it"])
 async def test_the_answer_of_a_handlers_commit_may_be_lost(conn, start, processor_file, proxy, after) -> None:
     await conn.execute("create table public.book (action bigint)")
-    await start(proxy.dsn, processor_file(WORK)).ready()
+    await start(proxy.dsn, processor_file(BOOKS)).ready()
     for times in range(1, 4):
         proxy.cut_at("COMMIT", after=after)
         ids = await ask(conn, "books", {}, {}, {})
@@ -97,10 +114,15 @@ async def test_connections_may_end_after_any_byte(conn, start, processor_file, p
     chance = random.Random(seed)
     await start(proxy.dsn, processor_file(WORK)).ready()
     ids: list[int] = []
-    for _ in range(40):
+
+    async def is_cut() -> bool:
+        if await conn.fetchval("select count(*) from actiond.action where status = 'pending'") < 50:
+            ids.extend(await ask(conn, chance.choice(["one", "many"]), *[{}] * chance.randrange(1, 30)))
+        return not proxy.armed
+
+    for _ in range(20):
         proxy.cut_in_bytes(chance.choice([1, 5, 50, 500, 2000, 5000, 20_000]) + chance.randrange(300))
-        while proxy.armed:
-            ids += await ask(conn, chance.choice(["one", "many"]), *[{}] * chance.randrange(1, 30))
+        await eventually(is_cut)
     await until(conn, ids, "completed", within_s=10)
     await completed_once(conn, ids)
     await eventually(lambda: nothing_claimed(conn))
@@ -173,7 +195,8 @@ async def test_a_listener_in_a_black_hole_is_found_out(db, conn, start, processo
 async def test_work_connections_in_a_black_hole_are_replaced(db, conn, start, processor_file, proxy) -> None:
     env = {"ACTIOND_LISTEN_DSN": db.dsn}
     daemon = await start(proxy.dsn, processor_file(WORK), env=env).ready()
-    await until(conn, await ask(conn, "one", {}), "completed")
+    await daemon.says("doorbell_armed", processor="one")
+    await daemon.says("doorbell_armed", processor="many")
     proxy.hole()
     holed_s = time.monotonic()
     ids = [*await ask(conn, "one", *[{}] * 30), *await ask(conn, "many", *[{}] * 30)]

@@ -51,11 +51,12 @@ class Proxy:
     def __init__(self, dsn: str) -> None:
         self._target = dsn
         self._links: list[Link] = []
-        self._marker: tuple[str, bool] | None = None
+        self._marker: tuple[str, bool, int] | None = None
         self._bytes_left: int | None = None
         self._hole_to_server = self._hole_to_client = False
         self.refusing = False
         self.cuts = 0
+        self.serving: set[asyncio.Task[None] | None] = set()
         self.dsn = ""
 
     # switches
@@ -68,10 +69,10 @@ class Proxy:
         self.cuts += len(links)
         return len(links)
 
-    def cut_at(self, statement: str, *, after: bool) -> None:
-        """Cut the next connection that executes a statement with this text: before the server sees it, or after
+    def cut_at(self, statement: str, *, after: bool, times: int = 1) -> None:
+        """Cut the next connections that execute a statement with this text: before the server sees it, or after
         the server did it, so that only the answer is lost."""
-        self._marker = (statement, after)
+        self._marker = (statement, after, times)
 
     def cut_in_bytes(self, count: int) -> None:
         """Cut the connection over which this many bytes from now on, of all connections, have gone to the server."""
@@ -105,6 +106,8 @@ class Proxy:
             return
         link = Link(writer, server_writer)
         self._links.append(link)
+        self.serving.add(task := asyncio.current_task())
+        task.add_done_callback(self.serving.discard)
         link.tasks = [
             asyncio.ensure_future(self._to_server(link, reader)),
             asyncio.ensure_future(self._to_client(link, server_reader)),
@@ -161,7 +164,8 @@ class Proxy:
     def _executes(self, link: Link, text: str) -> None:
         if self._marker is None or self._marker[0] not in text:
             return
-        after, self._marker = self._marker[1], None
+        text, after, times = self._marker
+        self._marker = (text, after, times - 1) if times > 1 else None
         self.cuts += 1
         if not after:
             raise Cut
@@ -207,5 +211,6 @@ async def running_proxy(dsn: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
-        proxy.drop_all()
         listener.close()
+        proxy.drop_all()
+        await asyncio.gather(*proxy.serving, return_exceptions=True)

@@ -39,8 +39,9 @@ async def until(conn: asyncpg.Connection, ids: list[int], *statuses: str, within
     try:
         await eventually(there, within_s=within_s)
     except AssertionError:
-        rows = [tuple(row) for row in await look(conn, ids)]
-        raise AssertionError(f"not {' or '.join(statuses)} after {within_s:g} s: {rows[:10]}") from None
+        rows = [tuple(row) for row in await look(conn, ids) if row["status"] not in statuses]
+        said = f"{len(rows)} of {len(ids)} not {' or '.join(statuses)} after {within_s:g} s"
+        raise AssertionError("\n".join([f"{said}:", *map(str, rows[:10])])) from None
     return await look(conn, ids)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from actiond.batch.batch_run import Outcomes, run_rows
@@ -30,6 +32,9 @@ from actiond.rules.pace import Speed
 from actiond.rules.settlement import settle
 from actiond.words.claimed import ClaimedRow, Settlement
 from actiond.words.log_lines import LogLine
+
+#: Handlers that never wait would keep the loop from claiming ahead while they run.
+AT_A_STRETCH_S = 0.002
 
 log = get_logger()
 
@@ -175,9 +180,13 @@ class Crew:
 
     async def _work(self) -> None:
         """One worker: until there is no more work, or too many workers."""
-        abandoned = False
+        abandoned, rested_s = False, time.monotonic()
         try:
             while self._ready and self._workers <= self.policy.concurrency and not abandoned:
+                if time.monotonic() - rested_s > AT_A_STRETCH_S:
+                    await anyio.lowlevel.checkpoint()
+                    rested_s = time.monotonic()
+                    continue
                 work = self._ready.popleft()
                 self._placing.add(work)
                 async with self._shared.calls or nullcontext():

@@ -16,7 +16,7 @@ import anyio
 
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch
-from actiond.postgres.action_store import ActionStore
+from actiond.postgres.action_store import ActionStore, Parcel
 from actiond.postgres.connection import Pool, Pooled
 from actiond.rules.settlement import Rules, settle
 from actiond.words.errors import LeaseLost
@@ -85,5 +85,5 @@ class HandlerTransactions:
             for action in ours
             if action.outcome is not None
         ]
-        if settlements and await self._store.settle_within(connection, settlements):
+        if settlements and await self._store.settle_within(connection, Parcel(settlements)):
             raise LeaseLost("rows locked in a transaction were not ours")

@@ -7,7 +7,7 @@ built-in default. Durations are seconds here; authors write timedelta or "5 min"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from actiond.rules.retry import RetryPolicy
@@ -42,20 +42,19 @@ class Policy:
     run_on_insert: bool = True  # off: rows wait for a wake
     history: str = "changes"  # all, changes, none
     config: Mapping[str, Any] = field(default_factory=dict)  # the processor's own
+    rules: Rules = field(init=False, repr=False, compare=False)  # what settlement needs of it
+
+    def __post_init__(self) -> None:
+        retry = RetryPolicy(self.retries, self.retry_interval, self.backoff, self.retry_max_interval)
+        object.__setattr__(self, "rules", Rules(retry, self.history))
 
     def overridden(self, overrides: Mapping[str, Any]) -> Policy:
         """This policy with an operator's values; None and names that are no knob leave it as it is."""
         known = {name: overrides[name] for name in KNOBS if overrides.get(name) is not None}
         return replace(self, **known) if known else self
 
-    @property
-    def rules(self) -> Rules:
-        """What settlement needs of it."""
-        retry = RetryPolicy(self.retries, self.retry_interval, self.backoff, self.retry_max_interval)
-        return Rules(retry, self.history)
 
-
-KNOBS = tuple(each.name for each in fields(Policy))
+KNOBS = tuple(each.name for each in fields(Policy) if each.init)
 
 
 def declared(knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def _checked(name: str, value: Any) -> Any:
 
 def as_stored(policy: Policy, names: frozenset[str] | None = None) -> dict[str, Any]:
     """Knobs as JSON for actiond.processor: durations in words of Postgres, None left out."""
-    values = {name: value for name, value in asdict(policy).items() if names is None or name in names}
+    values = {name: getattr(policy, name) for name in KNOBS if names is None or name in names}
     return {
         name: f"{value:g} s" if name in _DURATIONS else value for name, value in values.items() if value is not None
     }

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from actiond.contract.policy import Policy
+from actiond.contract.policy import KNOBS, Policy
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
 from actiond.loops.processor_loop import ProcessorLoop, World
@@ -118,6 +118,6 @@ class PolicyLoop:
 def _differences(before: Policy, after: Policy) -> list[tuple[str, Any, Any]]:
     return [
         (knob, getattr(before, knob), getattr(after, knob))
-        for knob in Policy.__dataclass_fields__
+        for knob in KNOBS
         if getattr(before, knob) != getattr(after, knob)
     ]

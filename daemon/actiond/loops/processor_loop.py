@@ -82,6 +82,7 @@ class ProcessorLoop:
         self._doorbell = doorbell
         self._world = world
         self._watermark = pace.Watermark()
+        self._asking = False  # a claim is under way
         self._lost_run = 0  # a claim whose answer was lost
         self._troubles = 0
         self._arming_since_s: float | None = None
@@ -103,6 +104,11 @@ class ProcessorLoop:
         if self.trouble is not None:
             self.trouble, self._troubles = None, 0
         return wait_s
+
+    @property
+    def claiming(self) -> bool:
+        """Rows may be ours that nobody here has seen yet."""
+        return self._asking or self._lost_run != 0
 
     def look_from_the_beginning(self) -> None:
         """Rows came back behind the watermark: a rescue, a release by hand."""
@@ -195,11 +201,14 @@ class ProcessorLoop:
 
     async def _send(self, claim: Claim) -> Answer:
         policy = self.crew.policy
+        self._asking = True
         try:
             return await self.writer.send(claim, policy.global_concurrency, self.crew.processor.batch)
         except AnswerLost as lost:
             self._lost_run = int(str(lost.args[0]))
             raise
+        finally:
+            self._asking = False
 
     async def _sleep_s(self, held: bool) -> float | None:
         """Nothing was due. Take the bell, or find out that it is taken; then sleep until the next row is due."""

@@ -98,6 +98,8 @@ class ActionStore:
         run_id = await self.draw_run_id()
         try:
             async with self._pool.acquire() as connection, connection.transaction():
+                # The outcomes first: each makes room for a claim.
+                fenced = await self.settle_within(connection, parcel) if parcel else []
                 room = 0
                 if await connection.fetchval(self._sql["lock_slots"], claim.processor):
                     # A statement of its own, after the lock: a snapshot from before would miss the last claim.
@@ -107,20 +109,19 @@ class ActionStore:
                 records = await connection.fetch(
                     self._sql["step"],
                     self.daemon,
-                    *_outcome_arrays(parcel),
+                    *_outcome_arrays(Parcel()),
                     *_claim_arguments(within, run_id),
                 )
         except Exception as error:
             if trouble(error) is Trouble.LOST:
                 raise AnswerLost(run_id) from error
             raise
-        answer = _answer(records, parcel, run_id)
-        answer.full = room <= 0
+        answer = _answer(records, Parcel(), run_id)
+        answer.fenced, answer.full = fenced, room <= 0
         return answer
 
-    async def settle_within(self, connection: Pooled, settlements: Sequence[Settlement]) -> list[Settlement]:
+    async def settle_within(self, connection: Pooled, parcel: Parcel) -> list[Settlement]:
         """Write outcomes in the caller's transaction; gives those that did not land."""
-        parcel = Parcel(settlements)
         records = await connection.fetch(
             self._sql["step"], self.daemon, *_outcome_arrays(parcel), *_claim_arguments(None, 0)
         )

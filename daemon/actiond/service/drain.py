@@ -28,7 +28,7 @@ log = get_logger()
 async def drain(
     loops: dict[str, ProcessorLoop], world: World, notifier: Notifier, drain_s: float, hurry: anyio.Event
 ) -> bool:
-    """True if every outcome was saved and no call is left."""
+    """True if every outcome was saved, no call is left and no claim is in doubt."""
     world.stopping = True
     notifier.extend_timeout(drain_s + GRACE_S + SAVE_S)
     running = sum(loop.crew.running for loop in loops.values())
@@ -48,7 +48,7 @@ async def drain(
             await _until_idle(loops)
     with anyio.move_on_after(SAVE_S):
         await _until_saved(loops)
-    return not any(loop.crew.running or loop.writer.unsaved for loop in loops.values())
+    return not any(loop.crew.running or loop.writer.unsaved or loop.claiming for loop in loops.values())
 
 
 async def _give_back(loop: ProcessorLoop) -> None:
@@ -67,7 +67,7 @@ async def _hurried(hurry: anyio.Event, scope: anyio.CancelScope) -> None:
 
 
 async def _until_idle(loops: dict[str, ProcessorLoop]) -> None:
-    while any(loop.crew.in_hand for loop in loops.values()):
+    while any(loop.crew.in_hand or loop.claiming for loop in loops.values()):
         await anyio.sleep(_LOOK_S)
         for loop in loops.values():
             if loop.crew.in_hand > loop.crew.running:  # a claim that was under way when the gate shut

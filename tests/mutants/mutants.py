@@ -1,0 +1,174 @@
+"""The mutants: one guard taken out of a statement, a function of the database, or a class; and who must notice.
+
+`pytest --mutant NAME` puts one in place for that run of the tests (see tests/conftest.py). A guard that is not
+found is an error: the text has moved on, and so must this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+import asyncpg
+
+from actiond.loops.bell import Bell
+from actiond.loops.processor_loop import ProcessorLoop
+from actiond.postgres import migrate, statements
+from actiond.postgres.presence import Presence
+from actiond.service.hearing import Hearing
+from mutants.statements import BROKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is broken, and the test that turns red."""
+
+    what: str
+    apply: Callable[[], None]
+    noticed_by: str
+
+
+def _statement(name: str, guard: str, instead: str) -> Callable[[], None]:
+    def apply() -> None:
+        sound = statements._text
+        text = sound(name)
+        assert text.count(guard) == 1, f"sql/{name}.sql has no {guard!r} any more"
+        statements._text = lambda asked: text.replace(guard, instead) if asked == name else sound(asked)
+
+    return apply
+
+
+def _function(guard: str, instead: str) -> Callable[[], None]:
+    def apply() -> None:
+        sound = migrate.files_of
+
+        def files_of(*arguments):
+            *numbered, functions = sound(*arguments)
+            assert functions.text.count(guard) == 1, f"sql/functions has no {guard!r} any more"
+            broken = migrate.Migration(0, functions.name, functions.text.replace(guard, instead))
+            return [*numbered, broken]
+
+        migrate.files_of = files_of
+
+    return apply
+
+
+def _latch_cleared_after_the_look() -> None:
+    async def wait(self, at_most_s=None):
+        self._rung = anyio.Event()  # whatever rang during the look is forgotten
+        with anyio.move_on_after(at_most_s):
+            await self._rung.wait()
+        return self._rung.is_set()
+
+    Bell.wait = wait
+
+
+def _no_closing_look() -> None:
+    sound = ProcessorLoop._sleep_s
+
+    async def sleep_s(self, held):
+        answer = await sound(self, held)
+        return None if answer == 0.0 and self._doorbell.holds(self.name) else answer
+
+    ProcessorLoop._sleep_s = sleep_s
+
+
+def _reconnect_without_a_look() -> None:
+    sound = Hearing.session
+
+    def session(self, up, why):
+        look_again, self.look_again = self.look_again, lambda: None
+        sound(self, up, why)
+        self.look_again = look_again
+
+    Hearing.session = session
+
+
+def _close_instead_of_terminate() -> None:
+    sound = Presence._live
+    asyncpg.Connection.terminate = lambda connection: None
+
+    async def live(self):
+        try:
+            await sound(self)
+        except Exception:
+            if self._session is not None:
+                await self._session.connection.close()  # waits for a server that does not answer
+            raise
+
+    Presence._live = live
+
+
+_STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_transitions.py::"
+_RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
+
+MUTANTS: dict[str, Mutant] = {
+    "no_fence": Mutant(
+        "an outcome lands wherever its action is",
+        _statement(*BROKEN["no_fence"]),
+        _STEP + "test_run_and_daemon_and_status_must_each_be_right",
+    ),
+    "fence_by_status_only": Mutant(
+        "an outcome lands while the row is pending, whoever holds it",
+        _statement(*BROKEN["fence_by_status_only"]),
+        _STEP + "test_run_and_daemon_and_status_must_each_be_right",
+    ),
+    "attempts_counted_late": Mutant(
+        "an attempt is not counted at the claim, so a row that kills its daemon is new for ever",
+        _statement("step", "attempts = a.attempts + 1", "attempts = a.attempts"),
+        _STEP + "test_a_claim_carries_what_the_processor_needs",
+    ),
+    "outcomes_not_in_id_order": Mutant(
+        "outcomes are written in the order they come, beside an operator who updates in id order",
+        _statement("step", "   order by o.id),\ndone as", "   order by o.id desc),\ndone as"),
+        _STEP + "test_an_operator_who_updates_in_id_order_never_deadlocks_with_outcomes",
+    ),
+    "rescue_without_token": Mutant(
+        "a rescued row keeps its fence",
+        _statement("rescue", "claimed_by = 0, run_id = nextval('actiond.run_id_seq'),", "claimed_by = 0,"),
+        _RESCUE + "test_all_open_rows_of_a_dead_daemon_come_back_and_are_charged_a_crash",
+    ),
+    "fence_kept_on_hold": Mutant(
+        "hold and release leave the claim as it was",
+        _function(
+            "    new.claimed_by  := 0;\n    new.run_id      := nextval('actiond.run_id_seq');\n",
+            "",
+        ),
+        _TRANSITIONS + "test_a_row_that_is_stopped_and_released_during_a_run_does_not_hear_that_run",
+    ),
+    "bell_taken_from_inserters": Mutant(
+        "the insert trigger holds no lock, so a daemon falls asleep beside a commit under way",
+        _statement(
+            "doorbell_take",
+            "pg_try_advisory_lock(actiond.lock_class('bell'), actiond.lock_key($1))",
+            "pg_try_advisory_lock_shared(actiond.lock_class('bell'), actiond.lock_key($1))",
+        ),
+        _DOORBELL + "test_nobody_falls_asleep_while_an_insert_is_not_committed",
+    ),
+    "no_closing_look": Mutant(
+        "a daemon that got the bell sleeps at once, without a last look",
+        _no_closing_look,
+        _DOORBELL + "test_no_row_is_slept_over_when_inserters_race_a_daemon_that_goes_to_sleep",
+    ),
+    "no_ring_on_leaving": Mutant(
+        "a daemon that wakes up does not ring for its peers",
+        _statement("doorbell_leave", "select pg_notify('actiond_wake', $1) from sentinel", "select $1 from sentinel"),
+        _DOORBELL + "test_the_bell_is_held_by_one_and_when_that_one_leaves_it_rings_for_the_others",
+    ),
+    "latch_cleared_after_the_look": Mutant(
+        "a bell that rings during a look is forgotten",
+        _latch_cleared_after_the_look,
+        "tests/pure/test_bell.py::test_a_ring_during_the_look_is_not_lost",
+    ),
+    "reconnect_without_a_look": Mutant(
+        "after a lost session nobody looks for what was missed",
+        _reconnect_without_a_look,
+        "tests/pure/test_hearing.py::test_when_the_session_is_back_every_processor_looks_again",
+    ),
+    "close_instead_of_terminate": Mutant(
+        "a dead connection is closed politely",
+        _close_instead_of_terminate,
+        "tests/database/test_presence.py::test_a_listener_whose_server_falls_silent_is_replaced",
+    ),
+}

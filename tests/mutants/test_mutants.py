@@ -1,0 +1,35 @@
+"""Every guard has a test that turns red without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mutants.mutants import MUTANTS
+from support.database import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+FAILED = 1  # pytest's exit code when tests ran and some failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_noticed(name: str, server: Server) -> None:
+    mutant = MUTANTS[name]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.noticed_by]
+    environment = {**os.environ, "ACTIOND_DSN": server.admin_dsn}
+    done = subprocess.run(
+        [*command, "--mutant", name], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == FAILED, f"{mutant.what}: nobody noticed\n{done.stdout[-2000:]}"
+    assert "passed" not in done.stdout.splitlines()[-1] or "failed" in done.stdout.splitlines()[-1]
+
+
+def test_the_page_lists_every_mutant() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    missing = [name for name, mutant in MUTANTS.items() if f"`{name}`" not in page or mutant.what not in page]
+    assert missing == []
