@@ -16,12 +16,7 @@ import pytest
 
 from support.daemon import Daemon, daemons
 from support.database import Database, Server, running_server
-
-USUAL_IMPORTS = """import asyncio, os, signal, time
-import anyio
-from pydantic import BaseModel
-from actiond import *
-"""
+from support.sources import USUAL_IMPORTS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,6 @@
 """All tests on the oldest and then on the newest Postgres found on this machine: `make test-all`.
 
-The second run leaves out the tests that need no database. Arguments go on to pytest.
+The second run leaves out what does not depend on the version. Arguments go on to pytest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from actiond.host.private_postgres import Binaries, find_binaries
 
 SUPPORTED = range(15, 19)
-WITHOUT_DATABASE = ("tests/pure", "tests/house")
+ONCE = ("tests/pure", "tests/house", "tests/models", "tests/mutants")
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         print("only one version of PostgreSQL found, so this is one run and not two")
     chosen = [found[major] for major in sorted({min(found), max(found)})]
     codes = [
-        _run(binaries, arguments + ([] if binaries is chosen[0] else [f"--ignore={path}" for path in WITHOUT_DATABASE]))
+        _run(binaries, arguments + ([] if binaries is chosen[0] else [f"--ignore={path}" for path in ONCE]))
         for binaries in chosen
     ]
     for binaries, code in zip(chosen, codes, strict=True):

@@ -7,18 +7,21 @@ assert ended[1].kind == "failed" and "to" in ended[1].error
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import anyio
 
 from actiond.batch.batch_run import run_rows
 from actiond.batch.call import Call
 from actiond.contract.action import Scope
 from actiond.contract.processor import Processor
 from actiond.rules.settlement import settle
+from actiond.words import json_text
 from actiond.words.claimed import ClaimedRow, Settlement
+from actiond.words.outcome import Outcome
 
 _RUN = 1
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -56,8 +59,8 @@ async def run_batch(
         ClaimedRow(
             id=place + 1,
             related=related[place] if related else None,
-            data=json.dumps(payload),
-            state=json.dumps(states[place]) if states and states[place] is not None else None,
+            data=json_text.dumps(payload),
+            state=json_text.dumps(states[place]) if states and states[place] is not None else None,
             retries_left=retries_left,
             attempts=attempt,
             crashes=0,
@@ -79,18 +82,26 @@ async def _one_call(
     policy = processor.policy
     call = Call(processor.handler, processor.is_async, policy.timeout, lambda _: None)
     scope = Scope(_RUN, processor.name)
-    outcomes = await run_rows(processor, config or policy.config, rows, scope, call, None)
-    settlements = [settle(row, _RUN, outcome, policy.rules, jitter=0.0) for row, outcome in outcomes.decided]
+    used = policy.config if config is None else config
+    decided: list[tuple[ClaimedRow, Outcome]] = []
+
+    async def run() -> None:
+        decided.extend((await run_rows(processor, used, rows, scope, call, None)).decided)
+
+    # A task of its own, as in the daemon: a deadline around this concerns us and is no doing of the handler.
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+    settlements = [settle(row, _RUN, outcome, policy.rules, jitter=0.0) for row, outcome in decided]
     return {each.id: _ended(each) for each in settlements}
 
 
 def _ended(settlement: Settlement) -> EndedAction:
     return EndedAction(
         kind=settlement.kind,
-        result=None if settlement.result is None else json.loads(settlement.result),
+        result=None if settlement.result is None else json_text.loads(settlement.result),
         error=settlement.error,
         retry_in_s=settlement.delay_s,
         retries_left=settlement.retries_left,
-        state=None if settlement.state is None else json.loads(settlement.state),
+        state=None if settlement.state is None else json_text.loads(settlement.state),
         settlement=settlement,
     )

@@ -81,6 +81,7 @@ create table actiond.run (
   waits       integer[],                                 -- log2 buckets, milliseconds: due until claimed
   times       integer[]                                  -- log2 buckets, milliseconds: called until ended
 ) with (fillfactor = 70);
+alter table actiond.run alter column actions set storage external;  -- compressing 4 kB of ids costs more than it saves
 create index run_open on actiond.run (daemon) where finished_at is null;
 
 create table actiond.action (

@@ -304,13 +304,13 @@ async def test_a_producer_needs_insert_and_for_the_id_also_to_read_that(conn, a_
     assert await may() == {"notify", "insert", "insert returning", "enqueue"}
 
 
-async def test_where_nobody_may_call_functions_by_default_a_producer_needs_three(conn, a_role, may) -> None:
+async def test_where_nobody_may_call_functions_by_default_a_producer_needs_four(conn, a_role, may) -> None:
     await conn.execute(
         f"grant usage on schema actiond to {a_role}; grant insert (processor, data) on actiond.action to {a_role};"
         "revoke execute on all functions in schema actiond from public"
     )
     assert await may() == {"notify"}
-    for function in ("now()", "lock_class(text)", "lock_key(text)"):
+    for function in ("now()", "lock_class(text)", "lock_key(text)", "refuse_forged()"):
         assert "insert" not in await may()
         await conn.execute(f"grant execute on function actiond.{function} to {a_role}")
     assert await may() == {"notify", "insert"}

@@ -240,18 +240,19 @@ async def test_half_a_million_rows_are_neither_counted_nor_read_through(conn, as
         "insert into actiond.action (processor, next_eligible_at)"
         " select 'p' || i % 3, now() + interval '1 h' * (i % 2 * 2 - 1) from generate_series(1, 200000) i"
     )
-    for _ in ("by the plan for a table nobody has looked at", "by one for the table as it is"):
-        few, how = await explained(asker, "status_processors", 100)
-        assert few < 2_000
-        assert "Seq Scan" not in how
+    for statistics in (False, True):
+        if statistics:
+            await conn.execute("analyze")
         usual, how = await explained(asker, "status_processors", read.COUNT_AT_MOST)
         assert usual < 10 * read.COUNT_AT_MOST  # three counts of three processors
         assert "Seq Scan" not in how
-        for filters in ((None, None, None), ("p1", None, None), (None, "pending", None), (None, None, "order 7")):
-            pages, how = await explained(asker, "list_actions", *filters, None, None, 50, None)
-            assert pages < 100
-            assert "Seq Scan" not in how
-        await conn.execute("analyze")
+    few, how = await explained(asker, "status_processors", 100)
+    assert few < 2_000
+    assert "Seq Scan" not in how
+    for filters in ((None, None, None), ("p1", None, None), (None, "pending", None), (None, None, "order 7")):
+        pages, how = await explained(asker, "list_actions", *filters, None, None, 50, None)
+        assert pages < 100
+        assert "Seq Scan" not in how
     seen = by_name(await read.status(asker))
     assert {(each["due"], each["scheduled"], each["failed"]) for each in seen.values()} == {(10_000, 10_000, 10_000)}
     assert read.counted(seen["p0"]["due"]) == "10,000+"

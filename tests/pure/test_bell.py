@@ -1,3 +1,5 @@
+"""One slot, and nothing rung is lost."""
+
 from __future__ import annotations
 
 import anyio

@@ -75,7 +75,7 @@ async def test_a_bare_wake_of_a_processor_that_runs_only_when_woken_is_stored() 
 async def test_news_that_make_no_sense_are_ignored() -> None:
     a = ALoop()
     ears = hearing(a=a)
-    for payload in ("", "1", "7 x 9", "7 8 9 10", "7 -8 9", "٧ 8 9", "7 " + "9" * 40 + " 1", "a" * 7999):
+    for payload in ("", "1", "7 x 9", "7 8 9 10", "7 -8 9", "\u0667 8 9", "7 " + "9" * 40 + " 1", "a" * 7999):
         ears.heard(WITHDRAWN, payload)
     ears.heard("another_channel", "7 8 9")
     assert a.withdrawn == []

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from conftest import USUAL_IMPORTS
 from support.daemon import Daemon, daemons
 from support.database import Database, Server, eventually
+from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
+from support.sources import USUAL_IMPORTS
 
 HANDLERS = """
 import threading
@@ -427,6 +428,7 @@ async def test_an_outcome_that_the_database_refuses_fails_alone(conn, daemon) ->
     assert [row["id"] for row in rows if row["status"] == "failed"] == [ids[7], ids[30]]
     assert "result_is_at_most_256_kib" in rows[7]["error"]
     assert rows[7]["error"].startswith("outcome could not be stored: ")
+    assert "xxx" not in rows[7]["error"]
     await daemon.says("outcome_refused", processor="results", sqlstate="23514")
     assert await events(conn, ids[7]) == ["failed"]
 
@@ -633,13 +635,12 @@ async def runaway_batch(batch):
 """
 
 
-@pytest.mark.slow
 async def test_handlers_that_ignore_their_cancellation_are_written_off_and_then_the_daemon_ends(
     server, template, start, processor_file
 ) -> None:
     async with server.fresh(template) as db:
         conn = await db.connect()
-        daemon = await start(db.dsn, processor_file(RUNAWAY), env={"ACTIOND_RUNAWAYS_MAX": "2"}).ready()
+        daemon = await start(db.dsn, processor_file(IMPATIENT + RUNAWAY), env={"ACTIOND_RUNAWAYS_MAX": "2"}).ready()
         ids = await ask(conn, "runaway", {"runs": False}, {"runs": True}, {"runs": False})
         batch = await ask(conn, "runaway_batch", {}, {})
         await daemon.says("handler_runaway", processor="runaway")
@@ -648,7 +649,7 @@ async def test_handlers_that_ignore_their_cancellation_are_written_off_and_then_
         assert [row["status"] for row in await look(conn, ids)] == ["completed", "failed", "completed"]
         rows = await look(conn, batch)
         assert [row["status"] for row in rows] == ["completed", "failed"]
-        assert rows[1]["error"] == "timed out after 5.1 s, and ignored that it was stopped"
+        assert rows[1]["error"] == "timed out after 600 ms, and ignored that it was stopped"
         assert await nothing_claimed(conn)
         await conn.close()
 
@@ -678,7 +679,7 @@ async def test_a_row_that_kills_three_daemons_is_quarantined_and_its_neighbours_
 ) -> None:
     async with server.fresh(template) as db:
         conn = await db.connect()
-        file = processor_file(POISON)
+        file = processor_file(IMPATIENT + POISON)
         ids = await ask(conn, "poison", {}, {}, {"kills": True}, {})
         for _ in range(3):
             daemon = start(db.dsn, file)
@@ -687,7 +688,7 @@ async def test_a_row_that_kills_three_daemons_is_quarantined_and_its_neighbours_
         rows = await until(conn, ids, "completed", "failed")
         assert [row["status"] for row in rows] == ["completed", "completed", "failed", "completed"]
         assert (rows[2]["error"], rows[2]["crashes"], rows[2]["attempts"]) == ("quarantined: daemon died", 3, 3)
-        assert [row["crashes"] for row in rows] == [1, 1, 3, 1]
+        assert max(row["crashes"] for row in rows if row["id"] != ids[2]) < 3
         assert await events(conn, ids[2]) == ["crashed", "crashed", "failed"]
         await daemon.says("row_quarantined", action_id=ids[2])
         daemon.signal(signal.SIGTERM)
@@ -702,9 +703,10 @@ async def test_a_daemon_that_dies_inside_a_transaction_leaves_neither_writes_nor
         conn = await db.connect()
         await conn.execute("create table public.book (action bigint)")
         ids = await ask(conn, "poisoned_book", {}, {}, {})
-        assert await start(db.dsn, processor_file(POISON)).ends() == 1
+        file = processor_file(IMPATIENT + POISON)
+        assert await start(db.dsn, file).ends() == 1
         assert await written(conn) == []
-        start(db.dsn, processor_file(POISON))
+        start(db.dsn, file)
         rows = await until(conn, ids, "completed")
         assert await written(conn) == ids
         assert {row["attempts"] for row in rows} == {2}

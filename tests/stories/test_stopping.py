@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.database import eventually
+from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
 
 SHORT = {"ACTIOND_DRAIN_S": "0.5"}
@@ -142,17 +143,16 @@ async def test_a_thread_that_nothing_can_end_does_not_hold_up_the_end(db, conn, 
     assert await conn.fetchval("select ended from actiond.daemon") == "stopped"
 
 
-@pytest.mark.slow
 async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
     db, conn, start, processor_file
 ) -> None:
-    daemon = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
+    daemon = await start(db.dsn, processor_file(IMPATIENT + WORK), env=SHORT).ready()
     ids = await ask(conn, "deaf", {}, {})
     await until(conn, ids[:1], "running")
     told_s = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=15) == 75
-    assert time.monotonic() - told_s < 0.5 + 5 + 2
+    assert time.monotonic() - told_s < 0.5 + 0.5 + 2
     assert await nothing_claimed(conn)
     rows = await look(conn, ids)
     assert [(row["status"], row["retries_left"]) for row in rows] == [("pending", None)] * 2
@@ -210,7 +210,7 @@ async def test_a_reload_serves_new_code_and_keeps_the_old_when_it_does_not_load(
     await until(conn, await ask(conn, "another"), "completed")
     changed_to("def broken(:\n")
     line = await daemon.says("processor_reload_failed")
-    assert "line 6: SyntaxError" in line["error"]
+    assert ": SyntaxError: invalid syntax" in line["error"]
     assert await greeting() == "2"
     changed_to("raise RuntimeError('at import')\n")
     await daemon.says("processor_reload_failed", times=2)

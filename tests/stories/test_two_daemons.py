@@ -9,6 +9,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.database import eventually
+from support.impatient import IMPATIENT
 from support.proxy import running_proxy
 from support.rows import ask, completed_once, events, look, nothing_claimed, until
 
@@ -133,8 +134,9 @@ async def test_outcomes_of_a_daemon_that_does_not_know_yet_that_it_was_given_up_
     gate = tmp_path / "gate"
     async with running_proxy(db.dsn) as proxy:
         env = {"ACTIOND_LISTEN_DSN": proxy.dsn}
-        late = await start(db.dsn, processor_file(WORK), env=env).ready()
-        other = await start(db.dsn, processor_file("@processor('none')\nasync def none(action): ...\n")).ready()
+        late = await start(db.dsn, processor_file(IMPATIENT + WORK), env=env).ready()
+        rescuer = IMPATIENT + "@processor('none')\nasync def none(action): ...\n"
+        other = await start(db.dsn, processor_file(rescuer)).ready()
         ids = await ask(conn, "gated", *[str(gate)] * 3)
         await until(conn, ids, "running")
         proxy.hole()

@@ -50,6 +50,7 @@ class Shared:
     handler_pool: Pool
     runaway: Callable[[], None]  # one more handler that nothing can end
     left: list[Call]  # calls that were stopped while their thread went on
+    rings: list[Callable[[], None]]  # of every crew
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +85,7 @@ class Crew:
         self._writer = writer
         self._shared = shared
         self._ring = ring
+        shared.rings.append(ring)
         self._ready: deque[Work] = deque()
         self._placing: set[Work] = set()  # taken by a worker that waits for a place on the daemon
         self._calls: dict[Call, Work] = {}
@@ -94,12 +96,12 @@ class Crew:
     @property
     def in_hand(self) -> int:
         """Calls running and waiting to start."""
-        return len(self._ready) + self._workers + sum(map(len, self._apart.values()))
+        return len(self._ready) + len(self._placing) + len(self._calls) + sum(map(len, self._apart.values()))
 
     @property
     def running(self) -> int:
         """Calls that run."""
-        return self._workers - len(self._placing)
+        return len(self._calls)
 
     @property
     def suspect_allowed(self) -> bool:
@@ -172,6 +174,8 @@ class Crew:
             self._ready.extend(self._apart.pop(run.id, ()))
             self._hire()
             await run.over.wait()
+        for ring in self._shared.rings:  # whoever looked meanwhile went to sleep over its suspects
+            ring()
 
     def _hire(self) -> None:
         for _ in range(min(len(self._ready), self.policy.concurrency - self._workers)):

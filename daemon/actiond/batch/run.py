@@ -11,11 +11,13 @@ from actiond.postgres.action_store import EndedRun
 from actiond.words.claimed import ClaimedRow
 
 BUCKETS = 32  # log2 of milliseconds: up to 2**31 ms, 24 days
+_LAST_MS = 1 << (BUCKETS - 1)
 
 
 def bucket(amount_s: float) -> int:
     """0 for under a millisecond, then 1 for 1 ms, 2 for 2 to 3 ms, 3 for 4 to 7 ms, ..."""
-    return min(max(0, int(amount_s * 1000)).bit_length(), BUCKETS - 1)
+    amount_ms = int(amount_s * 1000)
+    return amount_ms.bit_length() if 0 <= amount_ms < _LAST_MS else 0 if amount_ms < 0 else BUCKETS - 1
 
 
 @dataclass(slots=True)
@@ -34,8 +36,9 @@ class Run:
     def of(cls, run_id: int, processor: str, rows: Sequence[ClaimedRow]) -> Run:
         """From the answer of a claim."""
         run = cls(run_id, processor, len(rows))
+        waits = run.waits
         for row in rows:
-            run.waits[bucket(row.waited_s)] += 1
+            waits[bucket(row.waited_s)] += 1
         return run
 
     def scope(self) -> Scope:

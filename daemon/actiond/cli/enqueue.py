@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +14,7 @@ from actiond.cli import output
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres.connection import Connection, Trouble, in_words, trouble
 from actiond.postgres.enqueue import insert_texts
-from actiond.words import duration
+from actiond.words import duration, json_text
 from actiond.words.errors import OperatorError
 
 CHUNK = 1_000
@@ -47,6 +47,7 @@ def command(processor: str, data: str, dsn: str | None, as_json: bool, **options
     source = _opened(data)
     lines = [(1, data, options["related"])] if source is None else _numbered(source, options["related"])
     good = list(_checked(lines, options["related_field"], bad))
+    options["lines"] = len(good) + len(bad)
     inserted: list[int] = []
     if not options["dry_run"] and (not bad or options["skip_bad"]):
         inserted = ask(dsn, lambda c: _insert(c, processor, good, bad, options))
@@ -55,11 +56,12 @@ def command(processor: str, data: str, dsn: str | None, as_json: bool, **options
 
 
 def _opened(data: str) -> IO[str] | None:
+    # What is not UTF-8 becomes half a surrogate pair, and so the error of its own line.
     if data == "-":
-        return sys.stdin
+        return TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="surrogateescape")
     if data.startswith("@"):
         try:
-            return Path(data[1:]).open(encoding="utf-8")
+            return Path(data[1:]).open(encoding="utf-8", errors="surrogateescape")
         except OSError as missing:
             raise OperatorError(f"{data[1:]}: {missing.strerror}") from None
     return None
@@ -74,9 +76,14 @@ def _numbered(source: IO[str], related: str | None) -> Iterator[Line]:
 def _checked(lines: Any, related_field: str | None, bad: list[str]) -> Iterator[Line]:
     for number, text, related in lines:
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as wrong:
+            value = json_text.loads(text)
+        except ValueError as wrong:
             bad.append(f"line {number}: no JSON: {wrong}")
+            continue
+        try:
+            json_text.dumps(value)
+        except ValueError as wrong:
+            bad.append(f"line {number}: {wrong}")
             continue
         if related_field is not None:
             if not isinstance(value, dict) or related_field not in value:
@@ -140,7 +147,7 @@ def _tell(
     if options["dry_run"]:
         click.echo(f"{len(good)} good, {len(bad)} bad; nothing was inserted (--dry-run)")
     elif bad and not ids:
-        click.echo(f"nothing was inserted: {len(bad)} bad of {len(good) + len(bad)} (--skip-bad inserts the good ones)")
+        click.echo(f"nothing was inserted: {len(bad)} bad of {options['lines']} (--skip-bad inserts the good ones)")
     else:
         span = f": {ids[0]}" if len(ids) == 1 else f": {ids[0]} to {ids[-1]}" if ids else ""
         click.echo(f"{len(ids)} inserted for {processor}{span}")

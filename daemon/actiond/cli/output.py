@@ -51,9 +51,9 @@ def cell(value: Any) -> str:
         return in_words(value.total_seconds())
     if isinstance(value, float):
         return f"{value:,.1f}"
-    if isinstance(value, dict | list):
-        return json.dumps(value, default=_jsonable, ensure_ascii=False)
-    return str(value)
+    text = json.dumps(value, default=_jsonable, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    # Names and texts are of anybody's making: nothing in them may steer the terminal.
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _jsonable(value: Any) -> Any:

@@ -30,7 +30,10 @@ def command(
     _spare_the_collector()
     log.configure(chosen.log_format, chosen.log_level, redact=redact)
     named = [*sources, *(part.strip() for part in chosen.processors.split(",") if part.strip())]
-    return anyio.run(_run, chosen, named, do_migrate, backend_options={"use_uvloop": extras.uvloop_installed()})
+    try:
+        return anyio.run(_run, chosen, named, do_migrate, backend_options={"use_uvloop": extras.uvloop_installed()})
+    finally:
+        log.flush()  # so that the reason why it did not start comes last
 
 
 def _spare_the_collector() -> None:

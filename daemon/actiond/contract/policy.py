@@ -12,10 +12,11 @@ from typing import Any
 
 from actiond.rules.retry import RetryPolicy
 from actiond.rules.settlement import Rules
-from actiond.words import duration
+from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
 _DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay")
+_SHORTEST_S = 1e-6  # Postgres counts no smaller
 _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_size": (1, 10_000),
     "concurrency": (1, 1_000),
@@ -72,10 +73,9 @@ def declared(knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checked(name: str, value: Any) -> Any:
     if name in _DURATIONS:
-        value = duration.seconds(value)
-        if name == "timeout" and value == 0:
-            raise ValueError("a call needs some time")
-        return value
+        return _checked_duration(name, value)
+    if name == "config":
+        return _checked_config(value)
     if name in _BOUNDS:
         low, high = _BOUNDS[name]
         if value is None and name == "global_concurrency":
@@ -86,14 +86,33 @@ def _checked(name: str, value: Any) -> Any:
         raise ValueError(f"one of {', '.join(_CHOICES[name])}, not {value!r}")
     elif name in ("enabled", "run_on_insert") and not isinstance(value, bool):
         raise ValueError(f"True or False, not {value!r}")
-    elif name == "config" and not isinstance(value, Mapping):
-        raise ValueError(f"a mapping, not {value!r}")
     return value
+
+
+def _checked_duration(name: str, value: Any) -> float:
+    amount_s = duration.seconds(value)
+    if amount_s == 0 and name in ("timeout", "retry_max_interval"):
+        raise ValueError("it cannot be nothing")
+    if 0 < amount_s < _SHORTEST_S:
+        raise ValueError("it cannot be shorter than a microsecond")
+    return amount_s
+
+
+def _checked_config(value: Any) -> Any:
+    """As a handler will see it, also when an operator has overridden it: as JSON. A copy: nobody changes it later."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"a mapping, not {value!r}")  # noqa: TRY004 - one error for all
+    try:
+        return json_text.loads(json_text.dumps(dict(value)))
+    except TypeError as wrong:
+        raise ValueError(f"{wrong}") from None
 
 
 def as_stored(policy: Policy, names: frozenset[str] | None = None) -> dict[str, Any]:
     """Knobs as JSON for actiond.processor: durations in words of Postgres, None left out."""
     values = {name: getattr(policy, name) for name in KNOBS if names is None or name in names}
     return {
-        name: f"{value:g} s" if name in _DURATIONS else value for name, value in values.items() if value is not None
+        name: duration.exactly(value) if name in _DURATIONS else value
+        for name, value in values.items()
+        if value is not None
     }

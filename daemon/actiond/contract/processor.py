@@ -7,7 +7,9 @@ that what cannot be resolved is an error at the start, with file and line, and n
 
 from __future__ import annotations
 
+import functools
 import inspect
+import re
 import sys
 import types
 import typing
@@ -15,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaError, from_json
 
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
@@ -27,6 +29,14 @@ from actiond.words.errors import PayloadInvalid, ProcessorInvalid
 EACH_CONCURRENCY = 10  # one-at-a-time handlers mostly wait for somebody else's answer
 
 Handler = Callable[..., Any]
+
+_NAME = re.compile(r"[^,\s]{1,255}")
+_BY_PLACE = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+_GENERATORS = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,16 +50,15 @@ class Processor:
     payload: TypeAdapter[Any] | None = None  # None: JSON as it is
     where: str = ""  # file:line of the handler
     built_in: Policy = field(default_factory=Policy)
+    is_async: bool = field(init=False)  # False: the handler runs in a worker thread
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", _is_async(self.handler))
 
     @property
     def policy(self) -> Policy:
         """As declared, on top of the built-in defaults; without an operator's overrides."""
         return self.built_in.overridden(self.given)
-
-    @property
-    def is_async(self) -> bool:
-        """False: the handler runs in a worker thread."""
-        return inspect.iscoroutinefunction(self.handler)
 
     def stored(self) -> tuple[str, str]:
         """(declared, built-in) as JSON for actiond.processor."""
@@ -93,11 +102,11 @@ def declare(
     frame: types.FrameType | None = None,
 ) -> Processor:
     """The decorators' work. ProcessorInvalid with file and line for whatever is wrong."""
-    code = getattr(handler, "__code__", None)
+    code = getattr(_written(handler), "__code__", None)
     where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
     try:
-        if not name or len(name) > 255 or any(c == "," or c.isspace() for c in name):
-            raise ProcessorInvalid("a name has 1 to 255 characters, no comma and no white space")
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.isprintable():
+            raise ProcessorInvalid("a name has 1 to 255 characters that can be printed, no comma and no white space")
         return Processor(
             name=name,
             handler=handler,
@@ -108,40 +117,91 @@ def declare(
             built_in=built_in,
         )
     except ProcessorInvalid as wrong:
-        raise ProcessorInvalid(f"{name!r} at {where}: {' '.join(map(str, wrong.args))}") from None
+        said = " ".join(" ".join(map(str, wrong.args)).split())
+        raise ProcessorInvalid(f"{name!r} at {where}: {said}") from None
+
+
+def _written(handler: Handler) -> Any:
+    """The function that somebody wrote, below partial(), wraps(), methods and objects that can be called."""
+    for _ in range(100):
+        if isinstance(handler, functools.partial):
+            handler = handler.func
+        elif hasattr(handler, "__wrapped__"):
+            handler = handler.__wrapped__
+        elif inspect.ismethod(handler):
+            handler = handler.__func__
+        elif inspect.isroutine(handler) or inspect.isclass(handler) or not callable(handler):
+            break
+        else:
+            handler = type(handler).__call__
+    return handler
+
+
+def _is_async(handler: Handler) -> bool:
+    """Also of a wrapper that is not, and only passes on the coroutine of what it wraps."""
+    return any(map(inspect.iscoroutinefunction, (*_callables(handler), _written(handler))))
+
+
+def _callables(handler: Handler) -> tuple[Any, Any]:
+    """What is called: a function, or the `__call__` of an object."""
+    return handler, type(handler).__call__ if callable(handler) else None
 
 
 def _payload(handler: Handler, holder: type, frame: types.FrameType | None) -> TypeAdapter[Any] | None:
     """The type inside `Action[...]` or `Batch[...]` of the first parameter."""
-    parameters = list(inspect.signature(handler).parameters.values())
-    if not parameters:
-        raise ProcessorInvalid(f"the handler takes no argument; it is called with one {holder.__name__}")
-    annotation = _resolved(handler, parameters[0], frame)
+    first = _first_parameter(handler, holder)
+    annotation = _resolved(handler, first, frame)
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
     if annotation in (inspect.Parameter.empty, Any):
         return None
     origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if origin is not holder:
         raise ProcessorInvalid(
             f"the handler is called with one {holder.__name__}, but its parameter "
-            f"{parameters[0].name!r} is annotated {annotation!r}"
+            f"{first.name!r} is annotated {annotation!r}"
         )
     if not arguments or arguments[0] is Any or isinstance(arguments[0], typing.TypeVar):
         return None
     try:
-        return TypeAdapter(arguments[0])
-    except PydanticSchemaGenerationError:
-        raise ProcessorInvalid(f"pydantic cannot check a payload of type {arguments[0]!r}") from None
+        adapter = TypeAdapter(arguments[0])
+        adapter.rebuild(raise_errors=True)  # only of a model that could not be finished where it was defined
+    except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError) as wrong:
+        raise ProcessorInvalid(f"pydantic cannot check a payload of type {arguments[0]!r}: {wrong}") from None
+    return adapter
+
+
+def _first_parameter(handler: Handler, holder: type) -> inspect.Parameter:
+    """The one that is given. ProcessorInvalid for a handler that cannot be called with one argument."""
+    if any(is_kind(each) for is_kind in _GENERATORS for each in _callables(handler)):
+        raise ProcessorInvalid("the handler has a `yield`: calling it would not run it")
+    try:
+        parameters = list(inspect.signature(handler, follow_wrapped=False).parameters.values())
+        within = list(inspect.signature(handler).parameters.values())
+    except (NameError, TypeError, ValueError) as wrong:
+        raise ProcessorInvalid(f"the handler cannot be called: {wrong}") from None
+    called = f"it is called with one {holder.__name__}"
+    if not parameters:
+        raise ProcessorInvalid(f"the handler takes no argument; {called}")
+    first, *others = sorted(parameters, key=lambda each: each.kind not in _BY_PLACE)
+    if first.kind not in _BY_PLACE:
+        raise ProcessorInvalid(f"the handler takes {first.name!r} only by name; {called}")
+    for other in others:
+        if other.default is other.empty and other.kind not in (other.VAR_POSITIONAL, other.VAR_KEYWORD):
+            raise ProcessorInvalid(f"the handler takes {other.name!r}, too; {called}")
+    # A wrapper passes on what it gets: what is annotated stands inside.
+    return within[0] if within and first.annotation is first.empty else first
 
 
 def _resolved(handler: Handler, parameter: inspect.Parameter, frame: types.FrameType | None) -> Any:
     """The annotation, also when it is text and names something local to the declaring function."""
-    if not isinstance(parameter.annotation, str):
+    if parameter.annotation is parameter.empty:
         return parameter.annotation
-    names = {**getattr(handler, "__globals__", {}), **(frame.f_locals if frame else {})}
+    names = {**getattr(_written(handler), "__globals__", {}), **(frame.f_locals if frame else {})}
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        return typing.get_type_hints(holder, globalns=names)[parameter.name]
-    except (NameError, AttributeError, SyntaxError, TypeError) as wrong:
+        return typing.get_type_hints(holder, globalns=names, include_extras=True)[parameter.name]
+    except (ArithmeticError, AttributeError, LookupError, NameError, SyntaxError, TypeError, ValueError) as wrong:
         raise ProcessorInvalid(f"the annotation {parameter.annotation!r} cannot be resolved: {wrong}") from None
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from actiond.contract.processor import Processor
+from actiond.rules.error_text import ErrorText
 from actiond.words.errors import AuthorError, ProcessorFileBroken, ProcessorTwice
 
 GROUP = "actiond.processors"
@@ -33,31 +34,36 @@ def find(sources: Iterable[str], packages: bool = True) -> dict[str, Processor]:
     ProcessorTwice, ProcessorFileBroken.
     """
     found: dict[str, Processor] = {}
-    for source in sources:
+    for source in {_path(source) if is_file(source) else source: source for source in sources}.values():
         _add(found, load(source), source)
     for entry in entry_points(group=GROUP) if packages else ():
-        _add(found, _processors(_guarded(entry.value, entry.load)), entry.value)
+        _add(found, _processors(_guarded(entry.value, entry.load), entry.value), entry.value)
     return found
 
 
 def built_ins() -> dict[str, Maker]:
     """The processors that need no Python of the user, by name."""
-    return {entry.name: entry.load() for entry in entry_points(group=BUILT_IN)}
+    return {entry.name: _guarded(entry.value, entry.load) for entry in entry_points(group=BUILT_IN)}
 
 
 def load(source: str) -> list[Processor]:
     """The processors of one module name or one path to a .py file."""
     if is_file(source):
-        path = Path(source).expanduser().resolve()
+        path = _path(source)
         if not path.is_file():
             raise ProcessorFileBroken(f"there is no file {source}")
-        return _processors(_guarded(source, lambda: _load_file(path)))
-    return _processors(_guarded(source, lambda: importlib.import_module(source)))
+        return _processors(_guarded(source, lambda: _load_file(path)), source)
+    return _processors(_guarded(source, lambda: importlib.import_module(source)), source)
 
 
 def is_file(source: str) -> bool:
     """A path, and not the name of a module?"""
     return source.endswith(".py") or "/" in source
+
+
+def _path(source: str) -> Path:
+    path: Path = _guarded(source, lambda: Path(source).expanduser().resolve())
+    return path
 
 
 class _Uncached(SourceFileLoader):
@@ -96,7 +102,8 @@ def _guarded(source: str, loading: Callable[[], Any]) -> Any:
     except AuthorError:
         raise
     except (Exception, SystemExit) as broken:
-        raise ProcessorFileBroken(f"{source}: {_where(broken)}{type(broken).__name__}: {broken}") from None
+        said = " ".join(ErrorText.of(broken).short.split())
+        raise ProcessorFileBroken(f"{source}: {_where(broken)}{said}") from None
 
 
 def _where(broken: BaseException) -> str:
@@ -106,10 +113,13 @@ def _where(broken: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
 
 
-def _processors(thing: Any) -> list[Processor]:
+def _processors(thing: Any, source: str) -> list[Processor]:
     if isinstance(thing, Processor):
         return [thing]
-    return list(dict.fromkeys(value for value in vars(thing).values() if isinstance(value, Processor)))
+    if not isinstance(thing, types.ModuleType):
+        raise ProcessorFileBroken(f"{source} is neither a processor nor a module with some")
+    # By type(): isinstance would also ask a lazy object that has nothing to do with us, and that may fail.
+    return list(dict.fromkeys(value for value in vars(thing).values() if issubclass(type(value), Processor)))
 
 
 def _add(found: dict[str, Processor], processors: list[Processor], source: str) -> None:

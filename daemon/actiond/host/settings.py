@@ -1,8 +1,9 @@
 """Every knob of the environment: its unit in the name or the text, its default, its reason.
 
-Read from ACTIOND_* variables; one setting may also come as a file of its name (lower case) in the credentials
-folder of systemd or in /run/secrets, so that a DSN with a password need not stand in the environment. The
-page docs/settings.md and the file deploy/actiond.env are made from this class by host/pages.py.
+Read from ACTIOND_* variables; each may also come as a file, so that a DSN with a password need not stand in the
+environment: `dsn` or `actiond_dsn` in the credentials folder of systemd, `actiond_dsn` in /run/secrets, which is
+for everything in a container. A variable wins over a file. The page docs/settings.md and the file
+deploy/actiond.env are made from this class by host/pages.py.
 """
 
 from __future__ import annotations
@@ -12,11 +13,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from actiond.words.errors import SettingInvalid
 
 PREFIX = "ACTIOND_"
+SECRETS = Path("/run/secrets")
+
+
+class _Files(PydanticBaseSettingsSource):
+    """One file a setting. pydantic-settings' own source knows only the long name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        long_name = f"{PREFIX.lower()}{field_name}"
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        files = [Path(credentials, name) for name in (field_name, long_name)] if credentials else []
+        if os.access(SECRETS, os.X_OK):  # a folder that is closed to us holds nothing for us
+            files.append(SECRETS / long_name)
+        texts = (text for path in files if (text := _text(path)) is not None)
+        return next(texts, None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: text for name, text in found.items() if text is not None}
+
+
+def _text(path: Path) -> str | None:
+    """SettingInvalid for a file that is there and cannot be read."""
+    try:
+        return path.read_text("utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as wrong:  # ValueError: no UTF-8; what it is must not be shown
+        why = wrong.strerror if isinstance(wrong, OSError) else "it is no text"
+        raise SettingInvalid(f"{path} cannot be read: {why}") from None
 
 
 class Settings(BaseSettings):
@@ -87,6 +118,18 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is printed.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A command line, then variables, then files."""
+        return init_settings, env_settings, _Files(settings_cls)
+
     @field_validator("dsn", "listen_dsn", mode="before")
     @classmethod
     def _looks_like_a_dsn(cls, value: Any, info: ValidationInfo) -> Any:
@@ -110,10 +153,8 @@ class Settings(BaseSettings):
 
 def read(**given: Any) -> Settings:
     """From the environment, with what a command line gives on top. SettingInvalid names the variable."""
-    folders = [Path(p) for p in (os.environ.get("CREDENTIALS_DIRECTORY"), "/run/secrets") if p and Path(p).is_dir()]
     try:
-        known = {name: value for name, value in given.items() if value is not None}
-        return Settings(**known, **({"_secrets_dir": folders} if folders else {}))  # type: ignore[arg-type]
+        return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(first["loc"][0] if first["loc"] else "?").upper()

@@ -92,7 +92,9 @@ class ProcessorLoop:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self.bell.wait(await self.step())
+            wait_s = await self.step()
+            if wait_s != 0:  # else the next claim is sent before what the last one brought begins to run
+                await self.bell.wait(wait_s)
 
     async def step(self) -> float | None:
         """Look once; how long to sleep unless rung (None: until rung)."""

@@ -59,7 +59,7 @@ def trouble(error: BaseException) -> Trouble:
     if not isinstance(error, asyncpg.PostgresError):
         return Trouble.LOST
     state = error.sqlstate or ""
-    if state[:2] in ("22", "23", "P0"):  # P0: a trigger of somebody else said no, in its plainest way
+    if state[:2] in ("22", "23", "54", "P0"):  # 54: beyond a limit; P0: a trigger said no
         return Trouble.REFUSED
     if state[:2] == "40" or state in ("55P03", "57014"):
         return Trouble.BUSY
@@ -71,8 +71,9 @@ def trouble(error: BaseException) -> Trouble:
 
 
 def in_words(error: BaseException) -> str:
-    """One line for a log or a person."""
-    return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
+    """One line for a log or a person. Not the details of Postgres: they quote whole rows."""
+    said = error.args[0] if isinstance(error, asyncpg.PostgresError) and error.args else error
+    return f"{type(error).__name__}: {said}".strip(": ").replace("\n", " ")
 
 
 def for_people(error: Exception) -> OperatorError | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from actiond.rules.error_text import ErrorText
+from actiond.rules.error_text import ErrorText, text_of
 from actiond.rules.retry import RetryPolicy, delay_s, retries_left
 from actiond.words import duration, json_text
 from actiond.words.claimed import ClaimedRow, Settlement
@@ -60,7 +60,7 @@ def _completed(row: ClaimedRow, run_id: int, result: object, rules: Rules, jitte
     try:
         text = json_text.dumps(result)
     except (ValueError, TypeError) as why:
-        return _failed(row, run_id, Failed(f"the result cannot be stored: {why}"), rules, jitter)
+        return _failed(row, run_id, Failed(f"the result cannot be stored: {text_of(why)}"), rules, jitter)
     return Settlement(row.id, run_id, "completed", result=text, noted=_notes_completion(row, rules))
 
 
@@ -68,8 +68,8 @@ def _deferred(row: ClaimedRow, run_id: int, outcome: Deferred, rules: Rules, jit
     try:
         delay_s = duration.seconds(outcome.after)
         state = None if outcome.state is None else json_text.dumps(outcome.state)
-    except (ValueError, TypeError, OverflowError) as why:
-        return _failed(row, run_id, Failed(f"the deferral cannot be stored: {why}"), rules, jitter)
+    except (ValueError, TypeError) as why:
+        return _failed(row, run_id, Failed(f"the deferral cannot be stored: {text_of(why)}"), rules, jitter)
     return Settlement(
         row.id,
         run_id,
@@ -83,18 +83,20 @@ def _deferred(row: ClaimedRow, run_id: int, outcome: Deferred, rules: Rules, jit
 def _failed(row: ClaimedRow, run_id: int, failed: Failed, rules: Rules, jitter: float) -> Settlement:
     text = ErrorText.of(failed.error)
     left = retries_left(rules.retry, row.retries_left)
-    try:
+    behavior, again_s = RetryBehavior.ALLOW_RETRY, None
+    try:  # a failure that is returned was never checked
+        behavior = RetryBehavior(failed.behavior)
         again_s = None if failed.after is None else duration.seconds(failed.after)
-    except (ValueError, OverflowError) as wrong:
-        return _failed(row, run_id, Failed(f"{text.short} ({wrong})", failed.behavior), rules, jitter)
+    except ValueError as wrong:
+        return _failed(row, run_id, Failed(f"{text.short} ({text_of(wrong)})", behavior), rules, jitter)
     kind, charge = "failed", 0
-    if failed.behavior is RetryBehavior.KEEP_ALIVE:
+    if behavior is RetryBehavior.KEEP_ALIVE:
         kind = "retried"
         again_s = rules.retry.interval_s if again_s is None else again_s
-    elif failed.behavior is RetryBehavior.ALLOW_RETRY and left > 0:
+    elif behavior is RetryBehavior.ALLOW_RETRY and left > 0:
         kind, charge = "retried", 1
         again_s = delay_s(rules.retry, left, jitter) if again_s is None else again_s
-    charged = failed.behavior is RetryBehavior.ALLOW_RETRY
+    charged = behavior is RetryBehavior.ALLOW_RETRY
     return Settlement(
         row.id,
         run_id,

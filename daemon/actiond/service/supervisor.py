@@ -182,7 +182,7 @@ class Supervisor:
 
     def _exit_at_once(self) -> None:
         """Threads and handlers that nothing can end would keep the process alive."""
-        log.info(LogLine.DAEMON_STOPPED, exit_code=75, reason="handlers were left that ignore their cancellation")
+        log.info(LogLine.DAEMON_STOPPED, exit_code=75, reason=f"{self._reason}; handlers or outcomes were left behind")
         flush()
         os._exit(75)
 
@@ -214,6 +214,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "threads": anyio.CapacityLimiter(settings.threads),
         "suspects": asyncio.Lock(),
         "left": [],
+        "rings": [],
     }
 
 

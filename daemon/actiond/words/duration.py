@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 
 from actiond.words.outcome import Duration
+
+LONGEST_S = 1000 * 366 * 86400.0  # a thousand years: Postgres could still add it to today
+_LONGEST_TEXT = 100  # characters
 
 _SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _UNIT = {
@@ -26,24 +30,31 @@ def seconds(duration: Duration | float) -> float:
     elif isinstance(duration, str):
         amount = _parsed(duration)
     elif isinstance(duration, int | float) and not isinstance(duration, bool):
-        amount = float(duration)
+        amount = float(max(-1, min(duration, LONGEST_S + 1)))  # 10**400 is no float
     else:
-        raise ValueError(f"not a duration: {duration!r} (write a timedelta, or text as '5 min')")  # noqa: TRY004 - one error for all
-    if not 0 <= amount < float("inf"):
-        raise ValueError(f"a duration cannot be below zero or without end: {duration!r}")
+        kind = type(duration).__name__
+        raise ValueError(f"not a duration: {kind} (write a timedelta, or text as '5 min')")  # noqa: TRY004 - one error for all
+    if not 0 <= amount <= LONGEST_S:
+        raise ValueError("a duration cannot be below zero, or longer than a thousand years")
     return amount
 
 
 def _parsed(text: str) -> float:
-    amount, end = 0.0, 0
-    for part in _PART.finditer(text.lower()):
+    amount, end, lower = 0.0, 0, text[:_LONGEST_TEXT].lower()
+    while part := _PART.match(lower, end):
         unit = _UNIT.get(part.group(2))
-        if part.start() != end or unit is None:
+        if unit is None:
             break
         amount, end = amount + float(part.group(1)) * _SECONDS[unit], part.end()
     if end != len(text) or not end:
-        raise ValueError(f"not a duration: {text!r} (write for example '30 s', '5 min', '1 h 30 min', '2 d')")
+        shown = text[:_LONGEST_TEXT]
+        raise ValueError(f"not a duration: {shown!r} (write for example '30 s', '5 min', '1 h 30 min', '2 d')")
     return amount
+
+
+def exactly(amount_s: float) -> str:
+    """90.0 -> "90 s", for `seconds` and for Postgres' interval: no digit is lost, and none is an exponent."""
+    return f"{Decimal(repr(amount_s)).normalize():f} s"
 
 
 def in_words(amount_s: float) -> str:

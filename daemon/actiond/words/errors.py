@@ -13,8 +13,14 @@ class ActiondError(Exception):
 
     def __str__(self) -> str:
         said = " ".join(str(part) for part in self.args)
-        about = (type(self).__doc__ or "").strip().splitlines()[0].rstrip(".")
+        about = _about(type(self))
         return f"{about}: {said}" if said else about
+
+
+def _about(kind: type) -> str:
+    """The docstring, or that of the nearest family; the name where Python runs without docstrings (-OO)."""
+    ours = [each.__doc__ for each in kind.__mro__ if issubclass(each, ActiondError)]
+    return next((doc.strip().splitlines()[0].rstrip(".") for doc in ours if doc and doc.strip()), kind.__name__)
 
 
 class AuthorError(ActiondError):
