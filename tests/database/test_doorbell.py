@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from actiond.batch.suspects import Suspects
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
 from actiond.loops.bell import Bell
@@ -292,7 +293,7 @@ class Sleeper:
         self.processor = SimpleNamespace(name="p", batch=True)
         self.policy, self.speed = Policy(batch_size=20), Speed()
         self.in_hand = self.running = 0
-        self.suspect_allowed = True
+        self.asking = Suspects().asking
         self.bell = Bell()
         store = store_of(pool, number)
         self.loop = ProcessorLoop(self, WriteBack(store, "p"), store, self, World(listening=True), self.bell)  # type: ignore[arg-type]
@@ -307,6 +308,9 @@ class Sleeper:
     def add(self, run_id: int, rows: list[Any]) -> None:
         self.claimed.update(row.related for row in rows)
         self.in_hand = int(self.gets_busy)
+
+    async def give_back_unwelcome(self) -> int:
+        return 0
 
     def finish(self) -> None:
         """The batch is over."""

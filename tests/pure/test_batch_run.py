@@ -224,7 +224,7 @@ async def test_a_validator_that_would_end_the_program_does_not(error: BaseExcept
         outcomes = await run(handler)
     except BaseException as escaped:
         pytest.fail(f"{escaped!r} escaped")
-    assert isinstance(by_id(outcomes)[1], Failed)
+    assert by_id(outcomes)[1] == Failed(error, SUDDEN_DEATH)
 
 
 # Being stopped.

@@ -122,6 +122,18 @@ def test_the_same_file_named_twice_is_read_once(write: Any, tmp_path: Path, monk
     assert names([path, "mine.py", "./mine.py"]) == ["mail"]
 
 
+def test_a_lazy_object_of_a_file_is_not_woken(write: Any) -> None:
+    lazy = """
+    class Lazy:
+        @property
+        def __class__(self):
+            raise RuntimeError("no application")
+
+    lazy = Lazy()
+    """
+    assert names([write(MAIL + textwrap.dedent(lazy))]) == ["mail"]
+
+
 # What does not load.
 
 
@@ -136,6 +148,8 @@ def test_the_same_file_named_twice_is_read_once(write: Any, tmp_path: Path, monk
         ("import sys\nsys.exit('bye')", ["SystemExit: bye"]),
         ("from actiond import nothing_of_this_name", ["ImportError", "nothing_of_this_name"]),
         ("\x00", ["null bytes"]),
+        ("class E(Exception):\n    def __str__(self): return 1 / 0\nraise E", ["E", "ZeroDivisionError", "mine.py:3"]),
+        ("raise OSError('at postgresql://app:hunter22@db')", ["OSError: at postgresql://app:[hidden]@db"]),
     ],
     ids=ascii,
 )
@@ -163,6 +177,8 @@ def test_an_error_of_several_lines_is_said_in_one(write: Any) -> None:
 def test_a_missing_file_and_a_missing_module_are_named(tmp_path: Path) -> None:
     with pytest.raises(ProcessorFileBroken, match=r"there is no file .*/nowhere\.py"):
         find([f"{tmp_path}/nowhere.py"], packages=False)
+    with pytest.raises(ProcessorFileBroken, match="no_such_user"):
+        find(["~no_such_user_anywhere/mine.py"], packages=False)
     with pytest.raises(ProcessorFileBroken, match="no file"):
         find([f"{tmp_path}/"], packages=False)
     with pytest.raises(ProcessorFileBroken, match="no_such_module_anywhere"):
@@ -224,6 +240,16 @@ def test_processors_of_installed_packages_are_found(
     assert list(find([], packages=False)) == []
     installed("a_package_of_mine")
     assert list(find(["a_package_of_mine"])) == ["mail"]
+
+
+def test_what_a_package_offers_is_a_processor_or_a_module(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: Any
+) -> None:
+    write("several = []", "a_package_of_mine.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed("a_package_of_mine:several")
+    with pytest.raises(ProcessorFileBroken, match="a_package_of_mine:several is neither"):
+        find([])
 
 
 def test_a_package_that_does_not_load_is_named(installed: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actiond.words.duration import in_words, seconds
+from actiond.words.duration import LONGEST_S, exactly, in_words, seconds
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,18 @@ def test_a_duration_is_understood(written: str | timedelta | float, amount_s: fl
         "inf s",
         "nan s",
         "9" * 400 + " s",
+        "1 s " * 1_000_000,
+        "1001 years",
+        timedelta.max,  # Postgres could not add it to today
+        LONGEST_S * 1.1,
         timedelta(seconds=-1),
         -1,
         -0.001,
         float("nan"),
         float("inf"),
         10**400,
+        -(10**400),
+        10**4000,
         True,
         None,
         [],
@@ -98,9 +104,23 @@ def test_what_is_said_is_understood_and_nearly_what_was_meant(amount_s: float) -
     assert seconds(in_words(amount_s)) == pytest.approx(amount_s, rel=0.06, abs=0.001)
 
 
-@given(st.timedeltas(min_value=timedelta(0)))
+@given(st.timedeltas(timedelta(0), timedelta(seconds=LONGEST_S)))
 def test_a_timedelta_means_itself(distance: timedelta) -> None:
     assert seconds(distance) == distance.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("amount_s", "said"),
+    [(90.0, "90 s"), (0, "0 s"), (0.5, "0.5 s"), (1e6, "1000000 s"), (0.00001, "0.00001 s"), (1e10, "10000000000 s")],
+)
+def test_an_amount_is_written_without_an_exponent(amount_s: float, said: str) -> None:
+    assert exactly(amount_s) == said
+
+
+@given(st.floats(0, LONGEST_S))
+def test_what_is_written_exactly_is_read_exactly(amount_s: float) -> None:
+    if "e-" not in repr(amount_s):  # shorter than any unit
+        assert seconds(exactly(amount_s)) == amount_s
 
 
 @given(st.text(max_size=20))

@@ -50,12 +50,21 @@ def test_an_error_that_somebody_derives_without_a_docstring_has_a_message_all_th
     class Mine(AuthorError):
         pass
 
-    assert "details" in str(Mine("details"))
+    class MineToo(ValueError, AuthorError):
+        pass
+
+    class Blank(AuthorError):
+        """ """
+
+    assert str(Mine("details")) == str(MineToo("details")) == "The code of a processor is wrong: details"
+    assert "details" in str(Blank("details"))
 
 
 def test_a_message_can_be_had_when_python_strips_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BatchClosed, "__doc__", None)  # python -OO
-    assert "action 5" in str(BatchClosed("action 5"))
+    for error in ALL:
+        monkeypatch.setattr(error, "__doc__", None)  # python -OO
+    assert str(BatchClosed("action 5")) == "BatchClosed: action 5"
+    assert str(BatchClosed()) == "BatchClosed"
 
 
 def test_exit_codes_tell_what_kind_of_trouble_it_is() -> None:

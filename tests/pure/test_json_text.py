@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actiond.words.json_text import dumps, loads
@@ -22,11 +22,13 @@ STORABLE = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(STORABLE)
 def test_what_can_be_stored_comes_back_as_it_was(value: Any) -> None:
     assert loads(dumps(value)) == value
 
 
+@settings(max_examples=20)
 @given(STORABLE)
 def test_the_text_is_json_without_spare_spaces(value: Any) -> None:
     assert json.loads(dumps(value)) == value

@@ -6,15 +6,16 @@ import functools
 import inspect
 import json
 import re
+import sys
 import typing
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import pytest
 import typing_extensions
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from actiond import Action, Batch, Processor, ProcessorInvalid, batch_processor, processor
 from actiond.contract.processor import EACH_CONCURRENCY
@@ -82,8 +83,21 @@ def test_async_functions_and_what_wraps_them_run_in_the_loop() -> None:
     async def wrapped(action: Any) -> None: ...
 
     assert processor("wrapped")(wrapped).is_async
+    assert processor("passed_on")(passed_on(Callables().method)).is_async
+    assert not processor("sync")(passed_on(lambda action: None)).is_async
 
 
+def passed_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A wrapper that is not async itself."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+async def plain(action: Action[Welcome]) -> None: ...
 async def handler_with_two(action: Action[Welcome], other: int) -> None: ...
 
 
@@ -145,6 +159,32 @@ def test_the_payload_is_what_stands_in_brackets() -> None:
         assert declared.decode('{"to": "a"}') == Welcome(to="a")
 
 
+@pytest.mark.parametrize("wrapped", ["partial", "passed on", "renamed", "object", "method"])
+def test_the_payload_is_found_through_whatever_wraps_the_handler(wrapped: str) -> None:
+    @functools.wraps(plain)
+    def renamed(something) -> Any: ...  # type: ignore[no-untyped-def]
+
+    handler: Callable[..., Any] = {
+        "partial": functools.partial(handler_with_two, other=1),
+        "passed on": passed_on(Callables().method),
+        "renamed": renamed,
+        "object": Callables(),
+        "method": Callables().method,
+    }[wrapped]
+    declared = processor("mail")(handler)
+    assert declared.decode('{"to": "a"}') == Welcome(to="a")
+    assert re.fullmatch(r".*test_processor\.py:\d+", declared.where)
+
+
+def test_what_pydantic_is_told_beside_the_type_counts() -> None:
+    def handler(action: Action[Annotated[int, Field(gt=3)]]) -> None: ...
+    def around(action: Annotated[Action[int], "a note"]) -> None: ...
+
+    with pytest.raises(PayloadInvalid, match="greater than 3"):
+        processor("a")(handler).decode("2")
+    assert processor("a")(around).decode("2") == 2
+
+
 def test_a_class_of_the_declaring_function_is_found() -> None:
     class Local(BaseModel):
         x: int
@@ -204,6 +244,15 @@ def old_mapped(action: Action[OldMapped]) -> None: ...
 def cannot_be_checked(action: Action[Callables]) -> None: ...
 def two_parameters(action: Action[Welcome], other: int) -> None: ...
 def only_by_name(*, action: Action[Welcome]) -> None: ...
+def one_by_name(action: Action[Welcome], *, other: int) -> None: ...
+
+
+def a_generator(action: Action[Welcome]) -> Iterator[None]:
+    yield
+
+
+async def an_async_generator(action: Action[Welcome]) -> AsyncIterator[None]:
+    yield
 
 
 @pytest.mark.parametrize(
@@ -217,9 +266,12 @@ def only_by_name(*, action: Action[Welcome]) -> None: ...
         (a_union, "called with one Action, but its parameter 'action' is annotated"),
         (cannot_be_checked, "pydantic cannot check a payload of type"),
         (unfinished, "Unknown"),
-        (old_mapped, "OldMapped"),
+        pytest.param(old_mapped, "OldMapped", marks=pytest.mark.skipif(sys.version_info >= (3, 12), reason="allowed")),
         (two_parameters, "other"),
-        (only_by_name, "action"),
+        (only_by_name, "'action' only by name"),
+        (one_by_name, "takes 'other', too"),
+        (a_generator, "yield"),
+        (an_async_generator, "yield"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
@@ -231,6 +283,12 @@ def test_what_cannot_work_is_refused_at_the_declaration_with_file_and_line(
     assert said in str(refused.value)
     assert f"'mail' at {here(handler)}: " in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("handler", [None, 5, "text", staticmethod(no_parameter)], ids=repr)
+def test_what_cannot_be_called_is_refused(handler: Any) -> None:
+    with pytest.raises(ProcessorInvalid, match="'mail' at "):
+        processor("mail")(handler)
 
 
 def test_an_annotation_that_is_no_python_is_refused() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actiond.host import settings as module
 from actiond.host.settings import PREFIX, Settings, read
 from actiond.words.errors import SettingInvalid
 
@@ -15,7 +16,8 @@ UNIT = Path(__file__).parents[2] / "deploy" / "actiond@.service"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "SECRETS", tmp_path / "run" / "secrets")
     for name in list(os.environ):
         if name.startswith(PREFIX) or name == "CREDENTIALS_DIRECTORY":
             monkeypatch.delenv(name)
@@ -129,6 +131,36 @@ def test_a_secret_comes_as_a_file_of_its_name(credentials: Path) -> None:
     (credentials / "listen_dsn").write_text("postgresql://app:hunter22@direct/orders\n")
     assert read().work_dsn == "postgresql://app:hunter22@db/orders"
     assert read().presence_dsn == "postgresql://app:hunter22@direct/orders"
+
+
+def test_in_a_container_a_file_has_the_name_of_its_variable(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "secrets"
+    folder.mkdir(parents=True)
+    (folder / "dsn").write_text("https://somebody.elses/secret")
+    assert read() == Settings()
+    (folder / "actiond_dsn").write_text("postgresql://app:hunter22@db/orders\n")
+    assert read().work_dsn == "postgresql://app:hunter22@db/orders"
+
+
+def test_a_credential_comes_before_a_file_of_the_container(credentials: Path) -> None:
+    folder = credentials / "run" / "secrets"
+    folder.mkdir(parents=True)
+    (folder / "actiond_dsn").write_text("postgresql://container/orders")
+    (credentials / "actiond_dsn").write_text("postgresql://long/orders")
+    assert read().work_dsn == "postgresql://long/orders"
+    (credentials / "dsn").write_text("postgresql://short/orders")
+    assert read().work_dsn == "postgresql://short/orders"
+
+
+def test_a_file_that_cannot_be_read_is_named_and_not_passed_over(credentials: Path) -> None:
+    (credentials / "dsn").write_bytes(b"postgresql://hunter22\xff")
+    with pytest.raises(SettingInvalid, match="dsn cannot be read: it is no text") as refused:
+        read()
+    assert "hunter22" not in str(refused.value)
+    (credentials / "dsn").unlink()
+    (credentials / "dsn").mkdir()
+    with pytest.raises(SettingInvalid, match="dsn cannot be read: Is a directory"):
+        read()
 
 
 def test_the_credential_that_the_unit_loads_is_the_one_that_is_read(credentials: Path) -> None:

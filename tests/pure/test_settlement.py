@@ -179,6 +179,19 @@ def test_a_behavior_written_as_text_means_the_same(behavior: RetryBehavior) -> N
     assert settled(Failed("no", behavior.value)) == settled(Failed("no", behavior))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("behavior", ["RETRY", "", None, 5, []], ids=repr)
+def test_a_behavior_that_nobody_knows_is_a_charged_failure_that_says_so(behavior: Any) -> None:
+    said = settled(Failed("no", behavior), retries_left=1)
+    assert (said.kind, said.retries_left) == ("retried", 0)
+    assert (said.error or "").startswith("no (")
+    assert "RetryBehavior" in (said.error or "")
+
+
+def test_a_behavior_counts_also_where_the_time_is_wrong() -> None:
+    assert settled(Failed("no", "SUDDEN_DEATH", "soon")).kind == "failed"  # type: ignore[arg-type]
+    assert settled(Failed("no", "KEEP_ALIVE", "soon")).retries_left is None  # type: ignore[arg-type]
+
+
 class Moody(dict[str, Any]):
     def items(self) -> Any:
         raise RuntimeError("connection closed")

@@ -79,6 +79,8 @@ async def test_an_empty_config_is_a_config() -> None:
 async def test_a_payload_that_is_no_json_is_the_mistake_of_the_test() -> None:
     with pytest.raises(TypeError):
         await run_batch(mail, [{"to": datetime(2026, 1, 1, tzinfo=UTC)}])
+    with pytest.raises(ValueError, match="NUL"):  # jsonb could not hold it
+        await run_batch(mail, [{"to": "\x00"}])
 
 
 async def test_a_transaction_needs_a_database() -> None:

@@ -43,7 +43,8 @@ class Dev(Daemon):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     async def connect(self) -> asyncpg.Connection:
         """To the server it says it has, once the daemon is ready."""

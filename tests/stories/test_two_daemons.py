@@ -234,6 +234,7 @@ async def test_a_processor_is_disabled_and_enabled_while_the_daemon_runs(db, con
 
 
 async def test_an_edited_batch_size_holds_for_the_next_batch(conn, daemon) -> None:
+    await daemon.says("doorbell_armed", processor="sized")  # no claim is on its way
     await conn.execute("update actiond.processor set batch_size = 4 where name = 'sized'")
     await daemon.says("processor_policy_changed", processor="sized", knob="batch_size", before=100, after=4)
     rows = await until(conn, await ask(conn, "sized", *range(12)), "completed")

@@ -10,9 +10,10 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 import anyio
 import anyio.lowlevel
@@ -20,7 +21,8 @@ from anyio.abc import TaskGroup
 
 from actiond.batch.batch_run import Outcomes, run_rows
 from actiond.batch.call import GRACE_S, Call, Ended, Stop
-from actiond.batch.run import Run
+from actiond.batch.run import Run, Work
+from actiond.batch.suspects import Suspects
 from actiond.batch.transaction import HandlerTransactions
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
@@ -46,24 +48,10 @@ class Shared:
     tasks: TaskGroup  # the calls live here
     calls: anyio.CapacityLimiter | None  # over all processors; None = no limit
     threads: anyio.CapacityLimiter  # for handlers that are not async
-    suspects: asyncio.Lock  # runs of rows that daemons died on come one at a time
+    suspects: Suspects
     handler_pool: Pool
     runaway: Callable[[], None]  # one more handler that nothing can end
     left: list[Call]  # calls that were stopped while their thread went on
-    rings: list[Callable[[], None]]  # of every crew
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """What one call gets."""
-
-    run: Run
-    rows: list[ClaimedRow]
-
-    @property
-    def suspect(self) -> bool:
-        """Did a daemon die on it? (Such rows are claimed apart from others.)"""
-        return self.rows[0].crashes > 0
 
 
 class Crew:
@@ -85,28 +73,29 @@ class Crew:
         self._writer = writer
         self._shared = shared
         self._ring = ring
-        shared.rings.append(ring)
+        shared.suspects.rings.append(ring)
         self._ready: deque[Work] = deque()
         self._placing: set[Work] = set()  # taken by a worker that waits for a place on the daemon
         self._calls: dict[Call, Work] = {}
         self._workers = 0
         self._runs: dict[int, Run] = {}
-        self._apart: dict[int, list[Work]] = {}  # runs of suspects that wait for their turn
+        self._apart: dict[int, list[Work]] = {}  # the run of suspects whose turn it is, until it is alone
+        self._unwelcome: dict[int, list[Work]] = {}  # suspects that must go back: it is not their turn
 
     @property
     def in_hand(self) -> int:
         """Calls running and waiting to start."""
-        return len(self._ready) + len(self._placing) + len(self._calls) + sum(map(len, self._apart.values()))
+        apart = sum(map(len, (*self._apart.values(), *self._unwelcome.values())))
+        return len(self._ready) + len(self._placing) + len(self._calls) + apart
 
     @property
     def running(self) -> int:
         """Calls that run."""
         return len(self._calls)
 
-    @property
-    def suspect_allowed(self) -> bool:
-        """May a row that daemons died on be claimed now?"""
-        return not self._shared.suspects.locked()
+    def asking(self) -> AbstractContextManager[bool]:
+        """Around a claim and `add`: may it bring rows that daemons died on?"""
+        return self._shared.suspects.asking()
 
     @property
     def runs(self) -> list[int]:
@@ -118,12 +107,12 @@ class Crew:
         run = Run.of(run_id, self.processor.name, rows)
         self._runs[run_id] = run
         works = [Work(run, list(rows))] if self.processor.batch else [Work(run, [row]) for row in rows]
-        if works[0].suspect:
-            self._apart[run_id] = works
-            self._shared.tasks.start_soon(self._run_apart, run)
-        else:
-            self._ready.extend(works)
-            self._hire()
+        self._apart[run_id] = works
+        if not works[0].suspect:
+            self._begin(run_id)
+        elif not self._shared.suspects.take(run_id, lambda: self._begin(run_id)):
+            self._unwelcome[run_id] = self._apart.pop(run_id)
+            self._ring()
 
     def withdraw(self, run_id: int, action_id: int) -> None:
         """A person canceled or held this action, or its claim was lost: let the handler see it."""
@@ -138,12 +127,26 @@ class Crew:
 
     async def give_back(self) -> int:
         """What never started goes back, uncharged."""
-        waiting: dict[int, list[int]] = {}
-        for work in [*self._placing, *self._ready, *(work for works in self._apart.values() for work in works)]:
-            waiting.setdefault(work.run.id, []).extend(row.id for row in work.rows)
+        returned = await self.give_back_unwelcome()
+        works = [*self._placing, *self._ready, *chain.from_iterable(self._apart.values())]
         self._placing.clear()
         self._ready.clear()
         self._apart.clear()
+        return returned + await self._return(works)
+
+    async def give_back_unwelcome(self) -> int:
+        """Suspects that came while others have their turn."""
+        returned = 0
+        for run_id, works in list(self._unwelcome.items()):
+            returned += await self._return(works)
+            if self._unwelcome.pop(run_id, None):
+                self._shared.suspects.gone()
+        return returned
+
+    async def _return(self, works: Iterable[Work]) -> int:
+        waiting: dict[int, list[int]] = {}
+        for work in works:
+            waiting.setdefault(work.run.id, []).extend(row.id for row in work.rows)
         returned = 0
         for run_id, ids in waiting.items():
             returned += await self._store.give_back(run_id, ids)
@@ -159,6 +162,9 @@ class Crew:
         self._placing.clear()
         self._ready.clear()
         self._apart.clear()
+        for _ in range(len(self._unwelcome)):
+            self._shared.suspects.gone()
+        self._unwelcome.clear()
         for run in list(self._runs.values()):
             self._close(run)
         self.stop_calls(Stop.CUT_OFF)
@@ -166,16 +172,11 @@ class Crew:
     def _close(self, run: Run) -> None:
         """Nothing of it is here any more."""
         self._runs.pop(run.id, None)
-        run.over.set()
+        self._shared.suspects.over(run.id)
 
-    async def _run_apart(self, run: Run) -> None:
-        """Suspects run with no other suspects beside them on this daemon: who dies of them must be found out."""
-        async with self._shared.suspects:
-            self._ready.extend(self._apart.pop(run.id, ()))
-            self._hire()
-            await run.over.wait()
-        for ring in self._shared.rings:  # whoever looked meanwhile went to sleep over its suspects
-            ring()
+    def _begin(self, run_id: int) -> None:
+        self._ready.extend(self._apart.pop(run_id, ()))
+        self._hire()
 
     def _hire(self) -> None:
         for _ in range(min(len(self._ready), self.policy.concurrency - self._workers)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +26,6 @@ class Run:
     id: int
     processor: str
     open: int  # rows without an outcome
-    over: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it is here any more
     withdrawn: set[int] = field(default_factory=set)  # canceled, held or taken away meanwhile
     waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     times: list[int] = field(default_factory=lambda: [0] * BUCKETS)
@@ -53,6 +51,19 @@ class Run:
     def closed(self) -> EndedRun:
         """For the run row, once nothing is open."""
         return EndedRun(self.id, _array(self.waits), _array(self.times))
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """What one call gets."""
+
+    run: Run
+    rows: list[ClaimedRow]
+
+    @property
+    def suspect(self) -> bool:
+        """Did a daemon die on it? (Such rows are claimed apart from others.)"""
+        return self.rows[0].crashes > 0
 
 
 def _array(counts: Sequence[int]) -> str:

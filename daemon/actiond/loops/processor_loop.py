@@ -133,6 +133,7 @@ class ProcessorLoop:
     async def _look(self) -> float | None:
         if self._lost_run:
             await self._recover()
+        await self.crew.give_back_unwelcome()
         shut = self.shut()
         if gate.Shut.UNSAVED in shut:
             log.error(LogLine.UNSAVED_OUTCOMES_FULL, unsaved=self.writer.unsaved, unsaved_max=self._world.unsaved_max)
@@ -174,14 +175,15 @@ class ProcessorLoop:
             return await self._flush()
         times, ids, whole = self._watermark.begin(time.monotonic())
         due_at = None if policy.run_on_insert else self.woken_at
-        claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, self.crew.suspect_allowed)
-        answer = await self._send(claim)
+        with self.crew.asking() as suspects:
+            claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, suspects)
+            answer = await self._send(claim)
+            if answer.rows:
+                self._doorbell.leave(self.name)
+                self._idle, self._arming_since_s = False, None
+                self.crew.add(answer.run_id, answer.rows)
         self._watermark.claimed(answer.rows, time.monotonic())
         self._not_before_s = 0.0
-        if answer.rows:
-            self._doorbell.leave(self.name)
-            self._idle, self._arming_since_s = False, None
-            self.crew.add(answer.run_id, answer.rows)
         if len(answer.rows) < wanted and not whole:
             self._watermark.forget()
             return 0.0

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from actiond.words.errors import DatabaseUnreachable, OperatorError, SettingInvalid
+from actiond.words.errors import ActiondError, DatabaseUnreachable, OperatorError, SettingInvalid
 
 # Generic in the stubs only: subscripted as text.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -24,6 +24,7 @@ Pooled: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_S = 5.0
+_NO_ANSWER = "no answer"
 COMMAND_S = 10.0  # client side; a little above the server's own statement_timeout
 _SERVER_SETTINGS = {
     "search_path": "",  # every name in sql/ is qualified
@@ -76,6 +77,17 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}".strip(": ").replace("\n", " ")
 
 
+def passes(error: Exception) -> bool:
+    """Worth waiting for: the server may answer again without anybody doing something."""
+    if isinstance(error, DatabaseUnreachable):
+        return str(error).startswith(_NO_ANSWER)
+    return (
+        not isinstance(error, ActiondError)
+        and trouble(error) in (Trouble.LOST, Trouble.BUSY, Trouble.FULL)
+        and (isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError))
+    )
+
+
 def for_people(error: Exception) -> OperatorError | None:
     """An error of the database in one line with what to do; None if it is no error of the database."""
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
@@ -116,7 +128,7 @@ async def first_connect(dsn: str, name: str = "actiond", settings: Mapping[str, 
         raise DatabaseUnreachable(f"{missing}. Create it, or correct ACTIOND_DSN.") from None
     except (asyncpg.PostgresError, OSError, TimeoutError) as down:
         raise DatabaseUnreachable(
-            f"no answer from the database ({in_words(down)}). Is the server running, and is ACTIOND_DSN right?"
+            f"{_NO_ANSWER} from the database ({in_words(down)}). Is the server running, and is ACTIOND_DSN right?"
         ) from None
     except (ValueError, asyncpg.InterfaceError) as wrong:
         raise SettingInvalid(f"ACTIOND_DSN cannot be read: {wrong}") from None

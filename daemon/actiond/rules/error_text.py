@@ -37,7 +37,8 @@ class ErrorText:
         """From an exception (type, message, frames) or from anything else (its text)."""
         if not isinstance(error, BaseException):
             said = [text_of(error)]
-            return cls(_short(said), _full(said))
+            full = _full(said)
+            return cls(full if len(full) <= SHORT else _short(said), full)
         message = _message(error)
         frames = _frames(error)
         return cls(_short(message), _full([*message, "\n", frames] if frames else message))

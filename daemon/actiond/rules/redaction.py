@@ -106,9 +106,11 @@ def _secrets(text: str) -> list[tuple[int, int]]:
     lower = text.replace("İ", "i").lower()  # the one letter that is longer in lower case
     found = []
     for hints, pattern, any_case in _SHAPES:
-        if any(hint in lower for hint in hints):
-            part = "secret" if "secret" in pattern.groupindex else 0
-            found += [match.span(part) for match in pattern.finditer(lower if any_case else text)]
+        for hint in hints:
+            if hint in lower:
+                part = "secret" if "secret" in pattern.groupindex else 0
+                found += [match.span(part) for match in pattern.finditer(lower if any_case else text)]
+                break
     return sorted(found)
 
 

@@ -8,19 +8,19 @@ itself dies of an error nobody expected, the daemon ends and says so: alive is n
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 
 from actiond.batch.crew import Shared
+from actiond.batch.suspects import Suspects
 from actiond.contract.processor import Processor
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
@@ -31,7 +31,7 @@ from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.postgres import migrate
 from actiond.postgres.action_store import ActionStore
-from actiond.postgres.connection import Pool, close_pool, first_connect, handler_pool, work_pool
+from actiond.postgres.connection import Pool, close_pool, first_connect, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.presence import Identity
 from actiond.postgres.processor_store import ProcessorStore
@@ -40,7 +40,7 @@ from actiond.service.drain import drain
 from actiond.service.hearing import Hearing
 from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
-from actiond.words.errors import DatabaseUnreachable
+from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
 
 RETRY_START_S = (0.2, 5.0)  # while the server does not answer at the start
@@ -82,7 +82,7 @@ class Supervisor:
         began_s = time.monotonic()
         log.info(LogLine.DAEMON_STARTING, version=self._version, python=platform.python_version(), pid=os.getpid())
         processors = self._find()
-        await self._schema()
+        await self._patiently(self._schema)
         settings = self._settings
         pool = await work_pool(settings.work_dsn, settings.connections)
         handlers = await handler_pool(settings.work_dsn, settings.handler_connections)
@@ -105,25 +105,29 @@ class Supervisor:
         self._stop.set()
 
     async def _schema(self) -> None:
-        """The schema fits, or an error that says what to do. A server that does not answer is waited for."""
-        pause_s = RETRY_START_S[0]
-        while True:
-            try:
-                connection = await first_connect(self._settings.work_dsn)
-                break
-            except DatabaseUnreachable as down:
-                if not str(down).startswith("no answer"):
-                    raise
-                log.warning(LogLine.CONNECTION_LOST, connection="start", error=str(down), retry_in_s=pause_s)
-                self._notifier.status(str(down))
-                await anyio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_START_S[1])
+        """The schema fits, or an error that says what to do."""
+        connection = await first_connect(self._settings.work_dsn)
         try:
             await migrate.check(connection)
             mode = "listen" if self._settings.listen else "poll"
             log.info(LogLine.CLAIM_MODE, server_version=connection.get_server_version().major, mode=mode)
         finally:
             connection.terminate()
+
+    async def _patiently(self, start: Callable[[], Awaitable[None]]) -> None:
+        """A step of the start. A server that does not answer, or goes away in the middle, is waited for."""
+        pause_s = RETRY_START_S[0]
+        while not self._stop.is_set():
+            try:
+                await start()
+                break
+            except Exception as error:  # the boundary of a connection
+                if not passes(error):
+                    raise
+                log.warning(LogLine.CONNECTION_LOST, connection="start", error=_said(error), retry_in_s=pause_s)
+                self._notifier.status(_said(error))
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_START_S[1])
 
     async def _serve(self, found: dict[str, Processor], pool: Pool, handlers: Pool, began_s: float) -> bool:
         settings, loops = self._settings, self._loops
@@ -145,7 +149,7 @@ class Supervisor:
             hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again)
             async with _started(presence, hearing.known, self._stop):
                 if not self._stop.is_set():
-                    await roster.declare(found)
+                    await self._patiently(lambda: roster.declare(found))
                     await policy.step()
                     self._roster, self._policy = roster, policy
                     proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
@@ -208,13 +212,16 @@ class Supervisor:
             self.stop(f"{self._runaways} handlers ignore their cancellation")
 
 
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ActiondError) else in_words(error)
+
+
 def _limits(settings: Settings) -> dict[str, Any]:
     return {
         "calls": anyio.CapacityLimiter(settings.concurrency) if settings.concurrency else None,
         "threads": anyio.CapacityLimiter(settings.threads),
-        "suspects": asyncio.Lock(),
+        "suspects": Suspects(),
         "left": [],
-        "rings": [],
     }
 
 
