@@ -347,6 +347,9 @@ async def test_a_dry_run_checks_and_inserts_nothing(db, conn, tmp_path) -> None:
     answer = json.loads(said.out)
     assert (answer["inserted"], len(answer["bad"])) == (0, 2)
     assert answer["bad"][1] == "line 3: no field 'to'"
+    file.write_text('{"to": "a"}\n{"to": "b"}\n')
+    said = await actiond("enqueue", "work", "--data", f"@{file}", "--dry-run", dsn=db.dsn)
+    assert (said.code, said.out) == (0, "2 good, 0 bad; nothing was inserted (--dry-run)\n")
     assert await conn.fetchval("select count(*) from actiond.action") == 0
 
 

@@ -69,7 +69,7 @@ async def test_the_answer_of_a_step_may_be_lost(conn, start, processor_file, pro
         proxy.cut_at("-- step:", after=after)
         ids += await ask(conn, processor, *[{}] * 30)
         await eventually(lambda: not proxy.armed)
-    await until(conn, ids, "completed", within_s=2 if processor != "limited" else 10)
+    await until(conn, ids, "completed", within_s=2)
     assert proxy.cuts == 6
     await completed_once(conn, ids)
     assert {row["attempts"] for row in await look(conn, ids)} == {1}
@@ -132,7 +132,7 @@ async def test_connections_may_end_after_any_byte(conn, start, processor_file, p
 
 @pytest.mark.parametrize("which", ["actiond presence", "actiond work", "actiond%"])
 async def test_the_server_may_end_any_connection(db, conn, start, processor_file, which) -> None:
-    daemon = await start(db.dsn, processor_file(WORK)).ready()
+    daemon = await start(db.dsn, processor_file(WORK), env={"ACTIOND_POLL_INTERVAL_S": "3600"}).ready()
     ids, ended = [], 0
     for _ in range(10):
         ids += await ask(conn, "one", *[{}] * 20)
@@ -142,6 +142,7 @@ async def test_the_server_may_end_any_connection(db, conn, start, processor_file
             " where application_name like $1 and datname = current_database()",
             which,
         )
+        ids += await ask(conn, "one")
         await until(conn, ids, "completed", within_s=5)
     assert ended >= 5
     await completed_once(conn, ids)

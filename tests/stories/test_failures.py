@@ -450,6 +450,36 @@ async def test_a_trigger_may_refuse_an_outcome_of_one_row(conn, code) -> None:
     await conn.execute("drop trigger refuse on actiond.action")
 
 
+REFUSED = """
+@batch_processor("refused", batch_size=10)
+async def refused(batch):
+    batch.complete()
+"""
+
+
+async def test_a_row_of_which_nothing_can_be_stored_keeps_no_other_waiting(
+    server, template, start, processor_file
+) -> None:
+    async with server.fresh(template) as db:
+        conn = await db.connect()
+        daemon = await start(db.dsn, processor_file(IMPATIENT + REFUSED)).ready()
+        await conn.execute(
+            "create function public.refuse() returns trigger language plpgsql as"
+            " $$ begin raise exception 'no outcome for this one'; end $$;"
+            "create trigger refuse before update on actiond.action for each row"
+            " when (old.claimed_by <> 0 and old.id = 3) execute function public.refuse()"
+        )
+        ids = await ask(conn, "refused", *[{}] * 30)
+        await until(conn, [id_ for id_ in ids if id_ != 3], "completed")
+        await until(conn, await ask(conn, "refused", {}, {}), "completed")
+        assert (await look(conn, [3]))[0]["status"] == "running"
+        await daemon.says("outcome_refused")
+        await conn.execute("drop trigger refuse on actiond.action")
+        await until(conn, [3], "completed", within_s=3)
+        await eventually(lambda: nothing_claimed(conn))
+        await conn.close()
+
+
 async def test_a_result_that_is_no_json_is_the_failure_of_its_action(conn) -> None:
     kinds = ["nul", "surrogate", "nan", "object", "digits", "deep", "circle", "odd", "fine"]
     ids = await ask(conn, "bad_result", *kinds)

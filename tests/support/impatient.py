@@ -5,11 +5,12 @@ long it takes. Nothing here makes anything succeed that would not succeed later.
 """
 
 IMPATIENT = """
-import actiond.batch.call, actiond.batch.crew, actiond.postgres.connection, actiond.postgres.presence
-import actiond.service.drain
+import actiond.batch.call, actiond.batch.crew, actiond.batch.write_back
+import actiond.postgres.connection, actiond.postgres.presence, actiond.service.drain
 
 for module in (actiond.batch.call, actiond.batch.crew, actiond.service.drain):
     module.GRACE_S = 0.5
+actiond.batch.write_back.ASIDE_S = 1.0
 actiond.service.drain.SAVE_S = 1.0
 actiond.postgres.connection.COMMAND_S = 1.5
 actiond.postgres.presence.BEAT_S = 0.25

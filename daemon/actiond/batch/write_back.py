@@ -3,7 +3,8 @@
 A settlement leaves memory only then, so a crash can repeat an action but cannot lose its outcome. What is
 ready travels with the next claim in one statement. When the answer is lost the same outcomes are sent again:
 those that had landed change nothing. When the database refuses a value, the row it belongs to is found by
-bisection and gets a failure that says so; the others land.
+bisection and gets a failure that says so; the others land. When even that is refused (somebody's trigger), the
+row is set aside and tried again later: it stays claimed, and nobody else waits for it.
 
 Too many unsaved settlements shut the gate: no more rows are claimed.
 """
@@ -24,6 +25,7 @@ from actiond.words.errors import AnswerLost
 from actiond.words.log_lines import LogLine
 
 PARCEL_MAX = 5_000  # outcomes in one statement
+ASIDE_S = 30.0  # until an outcome is tried again when the database refuses even its failure
 
 log = get_logger()
 
@@ -37,6 +39,9 @@ class WriteBack:
         self._waiting: list[Settlement] = []
         self._ended: list[EndedRun] = []
         self._resent: set[int] = set()  # ids sent before, answer unknown
+        self._aside: list[Settlement] = []
+        self._ended_aside: list[EndedRun] = []  # of their runs: a run that has ended is never rescued
+        self._aside_until_s = 0.0
         self._travelling = 0
         self._oldest_s = 0.0
 
@@ -48,12 +53,17 @@ class WriteBack:
     @property
     def unsaved(self) -> int:
         """Outcomes that the database has not confirmed."""
-        return len(self._waiting) + self._travelling
+        return len(self._waiting) + self._travelling + len(self._aside)
 
     @property
     def oldest_s(self) -> float:
         """How long the oldest of them waits."""
         return time.monotonic() - self._oldest_s if self.waiting else 0.0
+
+    @property
+    def again_s(self) -> float | None:
+        """Until what was set aside is tried again; None: nothing was."""
+        return max(0.0, self._aside_until_s - time.monotonic()) if self._aside else None
 
     def add(self, settlements: Sequence[Settlement], run: Run) -> None:
         """Outcomes of one call; when nothing of the run is open, its end too."""
@@ -61,13 +71,17 @@ class WriteBack:
             self._oldest_s = time.monotonic()
         self._waiting += settlements
         if run.open == 0:
-            self._ended.append(run.closed())
+            aside = any(s.run_id == run.id for s in self._aside)
+            (self._ended_aside if aside else self._ended).append(run.closed())
 
     async def send(self, claim: Claim | None, limit: int | None = None, batch: bool = False) -> Answer:
         """What waits, and this claim, in one statement; `limit`: of calls over all daemons.
 
         AnswerLost and errors of the connection leave the outcomes waiting, to be sent again.
         """
+        if self._aside and time.monotonic() >= self._aside_until_s:
+            self._waiting, self._aside = [*self._waiting, *self._aside], []
+            self._ended, self._ended_aside = [*self._ended, *self._ended_aside], []
         parcel = self._take()
         try:
             if claim is not None and limit is not None:
@@ -79,14 +93,15 @@ class WriteBack:
             if trouble(error) is not Trouble.REFUSED or isinstance(error, AnswerLost) or not parcel:
                 raise
             await self._bisect()
-            return Answer([])
+            return await self.send(claim, limit, batch)
         await self._confirmed(parcel, answer)
         return answer
 
     def drop(self) -> int:
         """Forget everything: this daemon was declared dead, its outcomes are fenced."""
-        dropped = len(self._waiting)
+        dropped = len(self._waiting) + len(self._aside)
         self._waiting, self._ended, self._resent = [], [], set()
+        self._aside, self._ended_aside = [], []
         return dropped
 
     def _take(self) -> Parcel:
@@ -128,7 +143,7 @@ class WriteBack:
                     if trouble(error) is not Trouble.REFUSED or isinstance(error, AnswerLost):
                         raise
                     if len(part) == 1:
-                        await self._store.step(Parcel([self._refused(part[0], error)]), None)
+                        await self._fall_back(part[0], error)
                         open_.remove(part[0])
                     search.refused()
                     continue
@@ -137,7 +152,18 @@ class WriteBack:
                 open_ = [s for s in open_ if s.id not in kept]
                 await self._confirmed(Parcel(part), answer)
         finally:
-            self._put_back(Parcel(open_, parcel.ended), unknown=True)
+            aside = {s.run_id for s in self._aside}
+            self._ended_aside += [run for run in parcel.ended if run.id in aside]
+            self._put_back(Parcel(open_, [run for run in parcel.ended if run.id not in aside]), unknown=True)
+
+    async def _fall_back(self, settlement: Settlement, error: Exception) -> None:
+        try:
+            await self._store.step(Parcel([self._refused(settlement, error)]), None)
+        except Exception as again:  # the boundary of a connection
+            if trouble(again) is not Trouble.REFUSED or isinstance(again, AnswerLost):
+                raise
+            self._aside.append(settlement)
+            self._aside_until_s = time.monotonic() + ASIDE_S
 
     def _refused(self, settlement: Settlement, error: Exception) -> Settlement:
         log.error(

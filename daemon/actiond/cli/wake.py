@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import click
 
-from actiond.cli.asking import ask, dsn_option
+from actiond.cli import output
+from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import read
 
 
 @click.command("wake")
 @click.argument("names", nargs=-1)
 @dsn_option
-def command(names: tuple[str, ...], dsn: str | None) -> None:
+@json_option
+def command(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None:
     """Tell these processors (none: all) to look again; those that run only when woken run what is due."""
     known = {row["processor"] for row in ask(dsn, read.policies)}
-    for unknown in [name for name in names if name not in known]:
-        click.echo(f"no processor {unknown!r} is known: ignored", err=True)
+    unknown = [name for name in names if name not in known]
     ask(dsn, lambda c: read.wake(c, list(names)))
+    if as_json:
+        output.print_json({"woken": sorted(known.intersection(names) if names else known), "unknown": unknown})
+        return
+    for name in unknown:
+        click.echo(f"no processor {name!r} is known: ignored", err=True)
     click.echo(f"woken: {', '.join(names) or 'all'}")

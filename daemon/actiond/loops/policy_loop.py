@@ -58,14 +58,16 @@ class PolicyLoop:
     async def step(self) -> float:
         """One poll; how long until the next."""
         self.steps += 1
+        wakes, self._wakes = self._wakes, set()
         try:
-            if self._wakes:
-                await self._store.store_wake(sorted(self._wakes))
-                self._wakes.clear()
+            if wakes:
+                await self._store.store_wake(sorted(wakes))
+                wakes = set()
             poll = await self._store.poll()
             waiting = await self._store.waiting_names()
             await self._look_for_withdrawn()
         except Exception as error:  # the boundary of a connection
+            self._wakes |= wakes
             log.warning(LogLine.CONNECTION_LOST, connection="poll", error=in_words(error), retry_in_s=1.0)
             return min(1.0, self._interval_s)
         self._apply(poll)

@@ -226,7 +226,7 @@ class ProcessorLoop:
         self._arming_since_s = None
         due_s = await self._store.next_due_s(self.name) if self.crew.policy.run_on_insert else None
         flush_s = self._flush_in_s()
-        return min((s for s in (due_s, flush_s) if s is not None), default=None)
+        return min((s for s in (due_s, flush_s, self.writer.again_s) if s is not None), default=None)
 
     def _arm_again_s(self) -> float:
         now_s = time.monotonic()

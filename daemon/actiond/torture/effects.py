@@ -19,7 +19,7 @@ from actiond.contract.processor import batch_processor, processor
 from actiond.words.outcome import SUDDEN_DEATH
 
 EFFECTS = "ACTIOND_TORTURE_EFFECTS"  # path of the file
-PAUSE_S = 0.2  # a call takes up to twice this long
+PAUSE_S = 0.1  # a call takes up to twice this long
 _opened: dict[str, int] = {}
 _RETRIES = 1_000_000  # what ends an action here must be a decision, not a budget used up by faults
 

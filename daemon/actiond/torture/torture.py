@@ -21,7 +21,7 @@ from actiond.torture.stage import COMMAND, Stage
 from actiond.words.errors import OperatorError
 
 DAEMONS = 3
-QUIET_S = 120.0  # after the last fault everything must have ended within this time
+QUIET_S = 300.0  # after the last fault everything must have ended within this time
 _FAULT_S = {"kill": 0.5, "freeze": 0.8, "kill_postgres": 2.0, "cut": 0.2, "by_hand": 0.1}  # pause after each, at most
 _sql = Statements()
 
