@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests wait more than they compute, so three at once suit even two cores; each process has a Postgres of its own.
+PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,16 +33,16 @@ dev: $(READY) ## run a daemon on a durable private Postgres, reloading processor
 	@$(BIN)/actiond dev
 
 quick: $(READY) ## the tests that take under a minute
-	@$(BIN)/pytest -q -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test: $(READY) ## all tests, on one Postgres
-	@$(BIN)/pytest -q
+	@$(PYTEST)
 
 test-all: $(READY) ## all tests, on the oldest and on the newest Postgres found here
 	@$(BIN)/python tests/matrix.py
 
 check: $(READY) ## format, lint, types, house rules
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/pytest -q tests/house
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(PYTEST) tests/house
 
 bench: $(READY) ## the benchmark: under four minutes, each figure with its target
 	@$(BIN)/python -m tests.bench

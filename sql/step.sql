@@ -5,7 +5,9 @@
 -- outcomes nothing here waits for a row lock.
 --
 -- An outcome lands only where (id, run_id, claimed_by) still match and the row is still pending. `was` and `open`
--- are columns and not literals, or a plan cached on an empty table uses the wrong index.
+-- are columns and not literals, or a plan cached on an empty table uses the wrong index. A run is ended only by
+-- the daemon that it belongs to: one that was given up and registered anew would end runs whose rows it cannot
+-- settle any more, and nobody rescues the rows of a run that has ended.
 --
 --   $1 daemon int
 --   outcomes, one per action. The arrays from $4 on may stop early: what is missing is a clean completion.
@@ -69,7 +71,7 @@ ended as (
                   select c.id, 0, 0, 0, 0, 0, true, c.waits, c.times
                     from unnest($12::bigint[], $13::text[], $14::text[]) as c (id, waits, times)) x
            group by x.id) e
-   where r.id = e.id and (r.finished_at is null) = e.open),
+   where r.id = e.id and r.daemon = $1 and (r.finished_at is null) = e.open),
 written as materialized (select array_agg(d.id) as ids, count(*) as n from done d),
 seen as materialized (
   select x.id, x.crashes

@@ -39,7 +39,7 @@ def _run(binaries: Binaries, arguments: list[str]) -> int:
     environment = {name: value for name, value in os.environ.items() if name != "ACTIOND_DSN"}
     # One for the server that tests share, one for those that tests start themselves.
     environment |= dict.fromkeys(("ACTIOND_TEST_PG", "ACTIOND_PG_BIN"), str(binaries.folder))
-    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
 
 

@@ -491,3 +491,16 @@ async def test_rows_that_somebody_else_has_locked_are_left_out_and_not_waited_fo
         await conn.execute("select from actiond.action where id = $1 for update", ids[0])
         assert [row.id for row in (await claim(store)).rows] == ids[1:]
     assert [row.id for row in (await claim(store)).rows] == ids[:1]
+
+
+async def test_a_daemon_under_a_new_id_does_not_end_the_runs_of_its_old_one(conn, pool, store) -> None:
+    """Their rows are not settled by it either, and only an open run is rescued."""
+    await insert(conn, 2)
+    answer = await claim(store)
+    assert answer.daemon == store.daemon
+    renewed = store_of(pool, 2)
+    ended = [EndedRun(answer.run_id, "{2}", "{2}")]
+    assert len((await renewed.step(Parcel(outcomes(answer), ended), None)).fenced) == 2
+    assert (await run_row(conn, answer.run_id))["finished_at"] is None
+    await store.step(Parcel(outcomes(answer), ended), None)
+    assert (await run_row(conn, answer.run_id))["finished_at"] is not None

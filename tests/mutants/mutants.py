@@ -129,6 +129,11 @@ MUTANTS: dict[str, Mutant] = {
         _statement("rescue", "claimed_by = 0, run_id = nextval('actiond.run_id_seq'),", "claimed_by = 0,"),
         _RESCUE + "test_all_open_rows_of_a_dead_daemon_come_back_and_are_charged_a_crash",
     ),
+    "runs_ended_by_anybody": Mutant(
+        "a daemon that was given up ends the runs of its old id, and nobody rescues their rows",
+        _statement("step", "r.id = e.id and r.daemon = $1 and", "r.id = e.id and"),
+        _STEP + "test_a_daemon_under_a_new_id_does_not_end_the_runs_of_its_old_one",
+    ),
     "fence_kept_on_hold": Mutant(
         "hold and release leave the claim as it was",
         _function(

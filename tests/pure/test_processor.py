@@ -285,7 +285,9 @@ def test_what_cannot_work_is_refused_at_the_declaration_with_file_and_line(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("handler", [None, 5, "text", staticmethod(no_parameter)], ids=repr)
+@pytest.mark.parametrize(
+    "handler", [None, 5, "text", staticmethod(no_parameter)], ids=lambda handler: type(handler).__name__
+)
 def test_what_cannot_be_called_is_refused(handler: Any) -> None:
     with pytest.raises(ProcessorInvalid, match="'mail' at "):
         processor("mail")(handler)

@@ -139,7 +139,7 @@ def test_a_cancellation_keeps_its_reason(reason: str, history: str) -> None:
     assert said == {"kind": "canceled", "noted": history != "none", **text}
 
 
-@pytest.mark.parametrize("value", [object(), "\x00", float("nan"), {1, 2}, "\ud800"], ids=ascii)
+@pytest.mark.parametrize("value", [Ellipsis, "\x00", float("nan"), {1, 2}, "\ud800"], ids=ascii)
 @pytest.mark.parametrize("mark", [Completed, lambda value: Deferred("1 s", value)], ids=["result", "state"])
 def test_what_cannot_be_stored_is_a_charged_failure_that_says_so(mark: Any, value: Any) -> None:
     said = settled(mark(value), retries_left=1)
@@ -161,13 +161,13 @@ def test_the_fallback_for_what_the_database_refuses_holds_nothing_it_could_refus
 # What a handler returns or raises is not checked by marks: settling must bear it.
 
 
-@pytest.mark.parametrize("after", ["soon", -1, timedelta(seconds=-5), float("nan"), object(), 10**400], ids=ascii)
+@pytest.mark.parametrize("after", ["soon", -1, timedelta(seconds=-5), float("nan"), Ellipsis, 10**400], ids=ascii)
 @pytest.mark.parametrize("behavior", list(RetryBehavior))
 def test_a_failure_that_names_no_time_is_still_settled(behavior: RetryBehavior, after: Any) -> None:
     assert settled(Failure("no", behavior, after=after).failed).kind in ("failed", "retried")
 
 
-@pytest.mark.parametrize("after", ["soon", -1, timedelta(seconds=-5), None, object()], ids=ascii)
+@pytest.mark.parametrize("after", ["soon", -1, timedelta(seconds=-5), None, Ellipsis], ids=ascii)
 def test_a_deferral_that_names_no_time_is_a_failure_that_says_so(after: Any) -> None:
     said = settled(Deferred(after))
     assert said.kind == "retried"

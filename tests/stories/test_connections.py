@@ -204,6 +204,7 @@ async def test_work_connections_in_a_black_hole_are_replaced(db, conn, start, pr
     await eventually(lambda: nothing_claimed(conn), within_s=15)
 
 
+@pytest.mark.slow
 async def test_a_daemon_in_a_black_hole_can_still_be_stopped(conn, start, processor_file, proxy) -> None:
     daemon = await start(proxy.dsn, processor_file(IMPATIENT + WORK), env={"ACTIOND_DRAIN_S": "1"}).ready()
     await ask(conn, "one", *[{}] * 30)

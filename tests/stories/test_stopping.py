@@ -35,22 +35,26 @@ async def batches(batch):
 
 @processor("endless", concurrency=3)
 async def endless(action):
+    action.log.info("begun")
     await asyncio.sleep(600)
 
 
 @batch_processor("half_done")
 async def half_done(batch):
     batch[0].complete("before")
+    batch[0].log.info("begun")
     await asyncio.sleep(600 if batch[0].attempt == 1 else 0)
 
 
 @processor("stubborn", concurrency=2)
 def stubborn(action):
+    action.log.info("begun")
     time.sleep(600)
 
 
 @processor("deaf", concurrency=1)
 async def deaf(action):
+    action.log.info("begun")
     while True:
         try:
             await asyncio.sleep(600)
@@ -85,7 +89,7 @@ async def test_handlers_that_take_longer_than_the_drain_are_cut_short_and_their_
 ) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
     ids, half = await ask(conn, "endless", {}, {}), await ask(conn, "half_done", {}, {})
-    await until(conn, [*ids, *half], "running")
+    await daemon.says("begun", times=3)
     told_s = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends() == 0
@@ -103,7 +107,7 @@ async def test_handlers_that_take_longer_than_the_drain_are_cut_short_and_their_
 async def test_told_twice_it_hurries(db, conn, start, processor_file, number) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env=LONG).ready()
     ids = await ask(conn, "endless", {})
-    await until(conn, ids, "running")
+    await daemon.says("begun")
     daemon.signal(number)
     await daemon.says("drain_started", batches=1)
     told_s = time.monotonic()
@@ -118,8 +122,8 @@ async def test_told_twice_it_hurries(db, conn, start, processor_file, number) ->
 
 async def test_it_waits_for_a_handler_within_its_drain(db, conn, start, processor_file, tmp_path) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env=LONG).ready()
-    ids = await ask(conn, "endless", {})
-    await until(conn, ids, "running")
+    await ask(conn, "endless", {})
+    await daemon.says("begun")
     daemon.signal(signal.SIGTERM)
     await daemon.says("drain_started", batches=1)
     later = await ask(conn, "work", str(tmp_path / "begun"))
@@ -132,7 +136,7 @@ async def test_it_waits_for_a_handler_within_its_drain(db, conn, start, processo
 async def test_a_thread_that_nothing_can_end_does_not_hold_up_the_end(db, conn, start, processor_file) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
     ids = await ask(conn, "stubborn", {}, {}, {})
-    await until(conn, ids[:2], "running")
+    await daemon.says("begun", times=2)
     told_s = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=10) == 75
@@ -148,7 +152,7 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
 ) -> None:
     daemon = await start(db.dsn, processor_file(IMPATIENT + WORK), env=SHORT).ready()
     ids = await ask(conn, "deaf", {}, {})
-    await until(conn, ids[:1], "running")
+    await daemon.says("begun")
     told_s = time.monotonic()
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=15) == 75
@@ -161,7 +165,7 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
 async def test_rows_that_wait_for_a_place_on_the_daemon_go_back_untouched(db, conn, start, processor_file) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env={**SHORT, "ACTIOND_CONCURRENCY": "1"}).ready()
     ids = await ask(conn, "endless", *[{}] * 5)
-    await until(conn, ids[:3], "running")
+    await daemon.says("begun")
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=10) == 0
     assert await nothing_claimed(conn)
@@ -288,7 +292,7 @@ async def test_systemd_hears_of_every_step_of_a_life(db, conn, start, processor_
 async def test_a_stopped_row_runs_again_at_the_next_start(db, conn, start, processor_file) -> None:
     first = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
     ids = await ask(conn, "half_done", {}, {})
-    await until(conn, ids, "running")
+    await first.says("begun")
     first.signal(signal.SIGTERM)
     assert await first.ends() == 0
     await start(db.dsn, processor_file(WORK), env=SHORT).ready()

@@ -131,7 +131,7 @@ class ProcessorLoop:
         )
 
     async def _look(self) -> float | None:
-        if self._lost_run:
+        if self._lost_run and not self._world.cut_off:
             await self._recover()
         await self.crew.give_back_unwelcome()
         shut = self.shut()
@@ -178,6 +178,8 @@ class ProcessorLoop:
         with self.crew.asking() as suspects:
             claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, suspects)
             answer = await self._send(claim)
+            if self._world.cut_off or answer.daemon != self._store.daemon:
+                return 0.0  # claimed under an id that was given up meanwhile: the next sweep returns what it holds
             if answer.rows:
                 self._doorbell.leave(self.name)
                 self._idle, self._arming_since_s = False, None

@@ -16,6 +16,7 @@ from actiond.postgres.daemon_store import DaemonStore, OpenRun
 from actiond.words.log_lines import LogLine
 
 SWEEP_S = 30.0  # between looks for runs that nobody alive holds
+SOON_S = 1.0  # the same, after this daemon lost its id: a claim that was under way may have landed after the rescue
 
 log = get_logger()
 
@@ -36,6 +37,11 @@ class RescueLoop:
         if daemons:
             self._dead.update(daemons)
             self.bell.ring()
+
+    def sweep_soon(self) -> None:
+        """This daemon has a new id: what it claims under the old one nobody holds."""
+        self._next_sweep_s = time.monotonic() + SOON_S
+        self.bell.ring()
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -61,6 +61,7 @@ class Answer:
 
     rows: list[ClaimedRow]
     run_id: int = 0
+    daemon: int = 0  # the id that claimed them
     fenced: list[Settlement] = field(default_factory=list)
     full: bool = False  # the limit over all daemons is reached
 
@@ -84,18 +85,21 @@ class ActionStore:
     async def step(self, parcel: Parcel, claim: Claim | None) -> Answer:
         """Write these outcomes, claim these rows. AnswerLost(run id) if nobody knows what happened."""
         run_id = await self.draw_run_id() if claim else 0
-        arguments = (self.daemon, *_outcome_arrays(parcel), *_claim_arguments(claim, run_id))
+        daemon = self.daemon
         try:
-            records = await self._pool.fetch(self._sql["step"], *arguments)
+            records = await self._pool.fetch(
+                self._sql["step"], daemon, *_outcome_arrays(parcel), *_claim_arguments(claim, run_id)
+            )
         except Exception as error:
             if trouble(error) is Trouble.LOST:
                 raise AnswerLost(run_id) from error
             raise
-        return _answer(records, parcel, run_id)
+        return _answer(records, parcel, run_id, daemon)
 
     async def step_within_limit(self, parcel: Parcel, claim: Claim, limit: int, batch: bool) -> Answer:
         """The same for a processor with a global concurrency: claims over all daemons go one at a time."""
         run_id = await self.draw_run_id()
+        daemon = self.daemon
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 # The outcomes first: each makes room for a claim.
@@ -108,7 +112,7 @@ class ActionStore:
                 within = _with_limit(claim, max(0, rows))
                 records = await connection.fetch(
                     self._sql["step"],
-                    self.daemon,
+                    daemon,
                     *_outcome_arrays(Parcel()),
                     *_claim_arguments(within, run_id),
                 )
@@ -116,7 +120,7 @@ class ActionStore:
             if trouble(error) is Trouble.LOST:
                 raise AnswerLost(run_id) from error
             raise
-        answer = _answer(records, Parcel(), run_id)
+        answer = _answer(records, Parcel(), run_id, daemon)
         answer.fenced, answer.full = fenced, room <= 0
         return answer
 
@@ -125,7 +129,7 @@ class ActionStore:
         records = await connection.fetch(
             self._sql["step"], self.daemon, *_outcome_arrays(parcel), *_claim_arguments(None, 0)
         )
-        return _answer(records, parcel, 0).fenced
+        return _answer(records, parcel, 0, self.daemon).fenced
 
     async def lock_claimed(self, connection: Pooled, run_id: int, ids: Sequence[int]) -> set[int]:
         """Lock these rows in the caller's transaction; gives the ids that are still this run's."""
@@ -211,11 +215,11 @@ def _outcome_arrays(parcel: Parcel) -> tuple[Any, ...]:
     )
 
 
-def _answer(records: Sequence[asyncpg.Record], parcel: Parcel, run_id: int) -> Answer:
+def _answer(records: Sequence[asyncpg.Record], parcel: Parcel, run_id: int, daemon: int) -> Answer:
     first = records[0]
     rows = [ClaimedRow._make(record[:_ROW]) for record in records] if first["id"] is not None else []
     written = first["written"]
     if written is None:
-        return Answer(rows, run_id)
+        return Answer(rows, run_id, daemon)
     landed = set(written)
-    return Answer(rows, run_id, [s for s in parcel.settlements if s.id not in landed])
+    return Answer(rows, run_id, daemon, [s for s in parcel.settlements if s.id not in landed])

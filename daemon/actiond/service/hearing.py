@@ -80,6 +80,8 @@ class Hearing:
         """A new id: at the start, or after this daemon was declared dead."""
         self._store.daemon = daemon
         self._world.cut_off = False
+        if self.known.is_set() and self.rescue is not None:
+            self.rescue.sweep_soon()
         self.known.set()
         log.info(LogLine.DAEMON_REGISTERED, daemon_id=daemon, host=self._host, lease_s=self._lease_s)
         self.look_again()
