@@ -23,6 +23,8 @@ from actiond.host.postgres_guard import birth, postmaster
 from actiond.host.private_postgres import MARKER, PostgresUnavailable, PrivatePostgres, binaries_in, find_binaries
 from support.database import eventually, memory
 
+pytestmark = pytest.mark.slow
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 
 SHARED_MEMORY = Path("/proc/sysvipc/shm")

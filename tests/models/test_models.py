@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 MODELS = Path(__file__).parent
 needs_spin = pytest.mark.skipif(
     not (shutil.which("spin") and shutil.which("cc")), reason="needs spin and a C compiler (apt-get install spin gcc)"

@@ -18,6 +18,8 @@ from support.database import eventually, memory
 from support.proxy import running_proxy
 from support.rows import ask, completed_once, events, look, until
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "postgresql://nobody@127.0.0.1:1/nowhere"
 WORK = """
 @processor("work", history="all", concurrency=2)
@@ -211,7 +213,6 @@ async def test_what_cannot_be_kept_is_refused_at_the_insert(conn) -> None:
     assert await conn.fetchval("select count(*) from actiond.action") == 0
 
 
-@pytest.mark.slow
 async def test_a_handler_that_holds_the_event_loop_is_named_and_loses_nothing(db, conn, start, processor_file) -> None:
     daemon = await start(db.dsn, processor_file(WORK)).ready()
     other = await start(db.dsn, processor_file("@processor('a')\nasync def a(action): ...\n")).ready()

@@ -20,6 +20,8 @@ from support.impatient import IMPATIENT
 from support.proxy import running_proxy
 from support.rows import ask, completed_once, look, nothing_claimed, until
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 @processor("one", history="all", concurrency=5, batch_size=20)
 async def one(action):
@@ -204,7 +206,6 @@ async def test_work_connections_in_a_black_hole_are_replaced(db, conn, start, pr
     await eventually(lambda: nothing_claimed(conn), within_s=15)
 
 
-@pytest.mark.slow
 async def test_a_daemon_in_a_black_hole_can_still_be_stopped(conn, start, processor_file, proxy) -> None:
     daemon = await start(proxy.dsn, processor_file(IMPATIENT + WORK), env={"ACTIOND_DRAIN_S": "1"}).ready()
     await ask(conn, "one", *[{}] * 30)
@@ -215,7 +216,6 @@ async def test_a_daemon_in_a_black_hole_can_still_be_stopped(conn, start, proces
     assert time.monotonic() - told_s < 8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("crash", [True, False], ids=["killed", "restarted"])
 async def test_postgres_may_go_and_come_back(start, processor_file, crash) -> None:
     with PrivatePostgres(temporary_in=memory()) as server:
@@ -259,7 +259,6 @@ async def _more(conn: asyncpg.Connection, than: int) -> bool:
     return await _completed(conn) > than
 
 
-@pytest.mark.slow
 async def test_a_daemon_whose_database_is_gone_ends_when_told_and_its_rows_are_rescued(start, processor_file) -> None:
     with PrivatePostgres(temporary_in=memory()) as server:
         dsn = server.dsn("postgres")

@@ -19,6 +19,8 @@ import pytest
 from support.daemon import COMMAND, Daemon
 from support.database import eventually, memory
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 from actiond import processor
 
@@ -112,7 +114,6 @@ async def test_changed_code_serves_and_broken_code_leaves_the_old_one(dev: Calla
     assert await daemon.stops() == 0
 
 
-@pytest.mark.slow
 async def test_data_stay_until_they_are_reset(dev: Callable[..., Dev]) -> None:
     for options, rows in ((), 0), ((), 1), (("--reset", "--yes"), 0):
         daemon = dev(*options)
@@ -131,7 +132,6 @@ async def test_nothing_is_deleted_without_a_yes(dev: Callable[..., Dev], folder:
     assert has_data(folder)
 
 
-@pytest.mark.slow
 async def test_data_in_use_are_not_deleted(dev: Callable[..., Dev]) -> None:
     first = dev()
     connection = await first.connect()

@@ -14,6 +14,8 @@ from support.database import eventually
 from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"ACTIOND_DRAIN_S": "0.5"}
 LONG = {"ACTIOND_DRAIN_S": "60"}
 

@@ -13,6 +13,8 @@ from support.impatient import IMPATIENT
 from support.proxy import running_proxy
 from support.rows import ask, completed_once, events, look, nothing_claimed, until
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 @processor("shared", history="all", concurrency=4, batch_size=10)
 async def shared(action):
@@ -97,7 +99,6 @@ async def test_a_limit_over_all_daemons_holds(db, conn, start, processor_file, t
     assert 2 <= most <= 3
 
 
-@pytest.mark.slow
 async def test_a_frozen_daemon_loses_its_rows_and_goes_on_under_a_new_id(
     db, conn, start, processor_file, tmp_path
 ) -> None:
@@ -127,7 +128,6 @@ async def test_a_frozen_daemon_loses_its_rows_and_goes_on_under_a_new_id(
     ]
 
 
-@pytest.mark.slow
 async def test_outcomes_of_a_daemon_that_does_not_know_yet_that_it_was_given_up_are_fenced(
     db, conn, start, processor_file, tmp_path
 ) -> None:
