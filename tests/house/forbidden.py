@@ -42,6 +42,17 @@ def sleeps(text: str) -> list[str]:
     return [f"{line}: {name}" for line, name in calls(text) if name.split(".")[-1] == "sleep"]
 
 
+def timed_asserts(text: str) -> list[str]:
+    """Machines are noisy: a wait has a bound, a benchmark has a figure, a test asserts neither."""
+    return [
+        f"{node.lineno}: {name}"
+        for node in ast.walk(tree_of(text))
+        if isinstance(node, ast.Assert)
+        for _, name in calls(ast.unparse(node))
+        if name.rpartition(".")[2] in ("monotonic", "perf_counter", "monotonic_ns", "perf_counter_ns")
+    ]
+
+
 def prints(text: str) -> list[str]:
     return [f"{line}: {name}" for line, name in calls(text) if name in ("print", "pprint", "pprint.pprint")]
 

@@ -18,6 +18,7 @@ from house.forbidden import (
     sleeps,
     sql_texts,
     swallowed_cancellations,
+    timed_asserts,
 )
 from house.source import BUILT_INS, DAEMON, PACKAGE, ROOT, SQL, TESTS, python_files, short
 
@@ -69,6 +70,11 @@ def test_a_test_waits_for_an_event_and_not_for_time(path: Path) -> None:
     assert short(path) in MAY_SLEEP or short(path.parent) in MAY_SLEEP or sleeps(path.read_text()) == []
 
 
+@pytest.mark.parametrize("path", python_files(TESTS), ids=short)
+def test_a_test_does_not_assert_how_long_something_took(path: Path) -> None:
+    assert timed_asserts(path.read_text()) == []
+
+
 @pytest.mark.parametrize("path", CODE, ids=short)
 def test_code_does_none_of_what_is_forbidden(path: Path) -> None:
     text = path.read_text()
@@ -111,6 +117,11 @@ def test_the_manual_uses_our_names(path: Path) -> None:
 )
 def test_a_sleep_is_found(text: str) -> None:
     assert sleeps(f"async def f():\n    {text}" if "await" in text else text)
+
+
+def test_a_timed_assert_is_found() -> None:
+    assert timed_asserts("assert time.monotonic() - began < 2")
+    assert timed_asserts("assert not late\nwait(time.monotonic())") == []
 
 
 @pytest.mark.parametrize("text", ["datetime.now(UTC)", "datetime.datetime.utcnow()", "date.today()", "time.time()"])

