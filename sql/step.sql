@@ -11,7 +11,8 @@
 --
 --   $1 daemon int
 --   outcomes, one per action. The arrays from $4 on may stop early: what is missing is a clean completion.
---     $2 ids bigint[], $3 run ids bigint[], $4 kinds text[] (completed, failed, retried, deferred, canceled),
+--     $2 ids bigint[], $3 run ids bigint[], $4 kinds text[] (completed, failed, retried, deferred, waiting,
+--     canceled),
 --     $5 errors text[] (1,000 characters), $6 delays float8[] (seconds), $7 retries left int[] (NULL = as it is),
 --     $8 results text[] (JSON), $9 states text[] (JSON), $10 noted bool[] (write history), $11 details text[]
 --   runs that ended: $12 ids bigint[], $13 waits text[], $14 times text[] (log2 buckets, as '{1,2}')
@@ -25,7 +26,8 @@ with clock as materialized (select actiond.now() as at),
 mine as materialized (
   select o.id, o.run_id, coalesce(o.kind, 'completed') as kind, o.error, o.delay, o.retries_left, o.result, o.state,
          o.noted, o.detail, 'pending'::text as was,
-         case when o.kind in ('retried', 'deferred') then 'pending' else coalesce(o.kind, 'completed') end as becomes
+         case when o.kind in ('retried', 'deferred') then 'pending' when o.kind = 'waiting' then 'held'
+              else coalesce(o.kind, 'completed') end as becomes
     from unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::float8[], $7::int[], $8::text[], $9::text[],
                 $10::boolean[], $11::text[])
       as o (id, run_id, kind, error, delay, retries_left, result, state, noted, detail)
@@ -34,19 +36,20 @@ done as (
   update actiond.action a
      set status = o.becomes,
          claimed_by = 0,
-         error = case when o.kind = 'deferred' then a.error else o.error end,
+         error = case when o.kind in ('deferred', 'waiting') then a.error else o.error end,
          retries_left = coalesce(o.retries_left, a.retries_left),
-         finished_at = case when o.becomes <> 'pending' then clock.at end,
+         finished_at = case when o.becomes not in ('pending', 'held') then clock.at end,
          next_eligible_at = case when o.becomes = 'pending' then clock.at + o.delay * interval '1 second'
                                  else a.next_eligible_at end,
          result = coalesce(o.result::jsonb, a.result),
-         state = coalesce(o.state::jsonb, a.state)
+         state = coalesce(o.state::jsonb, a.state),
+         waits_for = case when o.kind = 'waiting' then 'children' end
     from mine o, clock
    where a.id = o.id and a.run_id = o.run_id and a.claimed_by = $1 and a.status = o.was
   returning a.id, a.attempts, o.run_id, o.kind, o.noted, o.detail),
 noted as (
   insert into actiond.history (action_id, at, event, run_id, attempt, detail)
-  select d.id, clock.at, d.kind, d.run_id, d.attempts, d.detail from done d, clock where d.noted),
+  select d.id, clock.at, case d.kind when 'waiting' then 'held' else d.kind end, d.run_id, d.attempts, d.detail from done d, clock where d.noted),
 ended as (
   update actiond.run r
      set completed = r.completed + e.completed, failed = r.failed + e.failed, retried = r.retried + e.retried,
@@ -63,7 +66,7 @@ ended as (
             from (select d.run_id as id, count(*) filter (where d.kind = 'completed') as completed,
                          count(*) filter (where d.kind = 'failed') as failed,
                          count(*) filter (where d.kind = 'retried') as retried,
-                         count(*) filter (where d.kind = 'deferred') as deferred,
+                         count(*) filter (where d.kind in ('deferred', 'waiting')) as deferred,
                          count(*) filter (where d.kind = 'canceled') as canceled,
                          false as over, null::text as waits, null::text as times
                     from done d group by d.run_id

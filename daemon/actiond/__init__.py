@@ -21,6 +21,7 @@ from actiond.words.outcome import (
     Failed,
     Failure,
     RetryBehavior,
+    Waiting,
 )
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "ProcessorInvalid",
     "RetryBehavior",
     "Statements",
+    "Waiting",
     "batch_processor",
     "enqueue",
     "enqueue_many",

@@ -8,7 +8,8 @@ select a.id,
        a.next_eligible_at, a.created_at, a.started_at, a.finished_at,
        nullif(a.claimed_by, 0) as daemon,
        nullif(a.run_id, 0) as run_id,
-       a.created_by, a.error, a.data, a.result, a.state
+       a.created_by, a.error, a.data, a.result, a.state,
+       a.parent_id, a.waits_for, a.waits_on
   from actiond.action a;
 
 -- The policy in force, a row a knob, and where each value comes from.

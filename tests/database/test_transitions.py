@@ -16,7 +16,7 @@ from support.work import claim, daemons_of, history, insert, look, outcome, sett
 
 STATUSES = sorted(Status)
 BY_HAND = {Cause.HOLD: Status.HELD, Cause.CANCEL: Status.CANCELED, Cause.RELEASE: Status.PENDING}
-OUTCOMES = {Cause.COMPLETED, Cause.FAILED, Cause.RETRIED, Cause.DEFERRED, Cause.CANCELED}
+OUTCOMES = {Cause.COMPLETED, Cause.FAILED, Cause.RETRIED, Cause.DEFERRED, Cause.WAITING, Cause.CANCELED}
 names = (f"p{number}" for number in count())
 
 

@@ -43,6 +43,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/loops/policy_loop.py": "a connection",
     "daemon/actiond/loops/presence_thread.py": "a connection",
     "daemon/actiond/loops/processor_loop.py": "a connection",
+    "daemon/actiond/loops/release_loop.py": "a connection",
     "daemon/actiond/loops/rescue_loop.py": "a connection",
     "daemon/actiond/postgres/action_store.py": "a connection: what an error means for the statement",
     "daemon/actiond/postgres/presence.py": "a connection",

@@ -134,6 +134,11 @@ MUTANTS: dict[str, Mutant] = {
         _statement("step", "r.id = e.id and r.daemon = $1 and", "r.id = e.id and"),
         _STEP + "test_a_daemon_under_a_new_id_does_not_end_the_runs_of_its_old_one",
     ),
+    "held_children_do_not_count": Mutant(
+        "a parent goes on while a child of it is held",
+        _statement("release", "c.status in ('pending', 'held')", "c.status in ('pending')"),
+        "tests/database/test_families.py::test_a_child_that_is_open_in_any_way_keeps_its_parent_waiting",
+    ),
     "fence_kept_on_hold": Mutant(
         "hold and release leave the claim as it was",
         _function(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actiond.batch.call import Call, Ended, Stop
+from actiond.contract import lineage
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch, Transactions
 from actiond.contract.processor import Processor
@@ -28,6 +29,7 @@ from actiond.words.outcome import (
     Failed,
     Failure,
     Outcome,
+    Waiting,
 )
 
 
@@ -70,7 +72,9 @@ async def run_rows(
         return Outcomes(broken, [], None)
     argument = Batch(actions, scope, config, transactions) if processor.batch else actions[0]
     call.collect = functools.partial(_collect, processor, scope, actions, broken)
-    outcomes: Outcomes = call.collect(await call.run(argument))
+    with lineage.running(None if processor.batch else actions[0].id):
+        ended = await call.run(argument)
+    outcomes: Outcomes = call.collect(ended)
     return outcomes
 
 
@@ -118,6 +122,6 @@ def _unmarked(ended: Ended, processor: Processor) -> Outcome:
         return Failed(ended.error)
     if processor.batch:
         return NO_OUTCOME
-    if isinstance(ended.value, Completed | Failed | Deferred | Canceled):
+    if isinstance(ended.value, Completed | Failed | Deferred | Waiting | Canceled):
         return ended.value
     return Completed(ended.value)

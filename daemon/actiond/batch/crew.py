@@ -52,6 +52,7 @@ class Shared:
     handler_pool: Pool
     runaway: Callable[[], None]  # one more handler that nothing can end
     left: list[Call]  # calls that were stopped while their thread went on
+    landed: Callable[[Sequence[Settlement]], None]  # these outcomes are committed
 
 
 class Crew:
@@ -212,7 +213,8 @@ class Crew:
         self._calls[call] = work
         transactions = None
         if self.processor.batch:
-            transactions = HandlerTransactions(self._shared.handler_pool, self._store, policy.rules, scope)
+            shared = self._shared
+            transactions = HandlerTransactions(shared.handler_pool, self._store, policy.rules, scope, shared.landed)
         try:
             outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, transactions)
         finally:

@@ -8,7 +8,7 @@ shielded: a timeout must not leave it open whether they happened.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from actiond.contract.batch import Batch
 from actiond.postgres.action_store import ActionStore, Parcel
 from actiond.postgres.connection import Pool, Pooled
 from actiond.rules.settlement import Rules, settle
+from actiond.words.claimed import Settlement
 from actiond.words.errors import LeaseLost
 from actiond.words.outcome import Outcome
 
@@ -28,11 +29,19 @@ _SHIELD_S = 5.0
 class HandlerTransactions:
     """Transactions of one call. Connections come from a pool of their own: handlers may hold them for long."""
 
-    def __init__(self, pool: Pool, store: ActionStore, rules: Rules, scope: Scope) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        store: ActionStore,
+        rules: Rules,
+        scope: Scope,
+        landed: Callable[[Sequence[Settlement]], None],
+    ) -> None:
         self._pool = pool
         self._store = store
         self._rules = rules
         self._scope = scope
+        self._landed = landed
 
     @asynccontextmanager
     async def __call__(self, batch: Batch[Any], actions: Sequence[Action[Any]]) -> AsyncIterator[Pooled]:
@@ -44,7 +53,7 @@ class HandlerTransactions:
             try:
                 ours = await self._enter(connection, batch, actions)
                 yield connection
-                await self._write(connection, ours)
+                written = await self._write(connection, ours)
             except BaseException:
                 self._undo(actions, before)
                 with anyio.CancelScope(shield=True), anyio.move_on_after(_SHIELD_S):
@@ -56,6 +65,7 @@ class HandlerTransactions:
             except BaseException:  # refused by a deferred constraint, or lost: if it landed all the same, we are fenced
                 self._undo(actions, before)
                 raise
+        self._landed(written)
         self._scope.entered.difference_update(before)
         for action in ours:
             if action.outcome is None:
@@ -79,7 +89,7 @@ class HandlerTransactions:
         self._scope.entered.update(action.id for action in ours)
         return ours
 
-    async def _write(self, connection: Pooled, ours: Sequence[Action[Any]]) -> None:
+    async def _write(self, connection: Pooled, ours: Sequence[Action[Any]]) -> list[Settlement]:
         settlements = [
             settle(action.row, self._scope.run_id, action.outcome, self._rules, random.random())  # noqa: S311 - jitter
             for action in ours
@@ -87,3 +97,4 @@ class HandlerTransactions:
         ]
         if settlements and await self._store.settle_within(connection, Parcel(settlements)):
             raise LeaseLost("rows locked in a transaction were not ours")
+        return settlements

@@ -12,7 +12,7 @@ Too many unsaved settlements shut the gate: no more rows are claimed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from actiond.batch.run import Run
 from actiond.host.log import get_logger
@@ -33,9 +33,12 @@ log = get_logger()
 class WriteBack:
     """The outcomes of one processor on this daemon."""
 
-    def __init__(self, store: ActionStore, processor: str) -> None:
+    def __init__(
+        self, store: ActionStore, processor: str, landed: Callable[[Sequence[Settlement]], None] = lambda _: None
+    ) -> None:
         self._store = store
         self._processor = processor
+        self._landed = landed  # hears of outcomes once they are committed
         self._waiting: list[Settlement] = []
         self._ended: list[EndedRun] = []
         self._resent: set[int] = set()  # ids sent before, answer unknown
@@ -121,6 +124,7 @@ class WriteBack:
 
     async def _confirmed(self, parcel: Parcel, answer: Answer) -> None:
         self._travelling = 0
+        self._landed(parcel.settlements)
         # A row that was sent twice may well have landed the first time and moved on since: nothing to report.
         late = [s for s in answer.fenced if s.id not in self._resent]
         if self._resent:
@@ -158,7 +162,9 @@ class WriteBack:
 
     async def _fall_back(self, settlement: Settlement, error: Exception) -> None:
         try:
-            await self._store.step(Parcel([self._refused(settlement, error)]), None)
+            instead = self._refused(settlement, error)
+            await self._store.step(Parcel([instead]), None)
+            self._landed([instead])
         except Exception as again:  # the boundary of a connection
             if trouble(again) is not Trouble.REFUSED or isinstance(again, AnswerLost):
                 raise

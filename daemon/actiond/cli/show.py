@@ -15,19 +15,22 @@ from actiond.words.errors import OperatorError
 @dsn_option
 @json_option
 def command(id_: int, dsn: str | None, as_json: bool) -> None:
-    """One action: its row, its runs, its history."""
+    """One action: its row, its children, its runs, its history."""
     shown = ask(dsn, lambda c: read.action(c, id_))
     if shown is None:
         raise OperatorError(f"there is no action {id_}")
     if as_json:
         output.print_json(shown)
         return
-    runs, history = shown.pop("runs"), shown.pop("history")
+    children, runs, history = shown.pop("children"), shown.pop("runs"), shown.pop("history")
     width = max(map(len, shown))
     for name, value in shown.items():
         if value is not None:
             click.echo(f"{click.style(name.replace('_', ' ').ljust(width), bold=True)}  {output.cell(value)}")
     click.echo()
+    if children:
+        output.table(children, as_json=False, title="children")
+        click.echo()
     output.table(runs, as_json=False, empty="it has not run yet", title="runs")
     click.echo()
     empty = "no history: a row completed at its first attempt is its own record"

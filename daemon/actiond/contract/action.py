@@ -19,10 +19,11 @@ from actiond.words.outcome import (
     Failed,
     Outcome,
     RetryBehavior,
+    Waiting,
 )
 
 T = TypeVar("T")
-M = TypeVar("M", Completed, Failed, Deferred, Canceled)
+M = TypeVar("M", Completed, Failed, Deferred, Waiting, Canceled)
 
 _DONE = Completed()  # by far the most frequent mark
 
@@ -49,7 +50,7 @@ class Action(Generic[T]):
         self.row = row
         self._scope = scope
         self.data = data
-        #: The mark so far; None = none. Set it through complete, fail, defer and cancel.
+        #: The mark so far; None = none. Set it through the methods below.
         self.outcome: Outcome | None = None
 
     @property
@@ -79,7 +80,7 @@ class Action(Generic[T]):
 
     @property
     def state(self) -> Any:
-        """What the last `defer` kept, decoded; None at first."""
+        """What the last `defer` or `wait_for_children` kept, decoded; None at first."""
         return None if self.row.state is None else json_text.loads(self.row.state)
 
     @property
@@ -109,6 +110,14 @@ class Action(Generic[T]):
         """Not now, and nothing is wrong: again after `after`, with `state` as `action.state`. Never charged."""
         duration.seconds(after)
         return self._mark(Deferred(after, state))
+
+    def wait_for_children(self, *, state: Any = None) -> Waiting:
+        """Again once none of its children is open, with `state` as `action.state`; never charged.
+
+        Its children are the actions enqueued with it as their parent. They may have ended before this counts, and
+        there may be none: then it runs again at once.
+        """
+        return self._mark(Waiting(state))
 
     def cancel(self, reason: str = "") -> Canceled:
         """Not needed any more."""

@@ -3,14 +3,18 @@
 async with connection.transaction():
     await connection.execute("insert into orders ...")
     await enqueue(connection, "send_receipt", {"order": 7}, related="order 7")
+
+Inside the handler of one action, what is enqueued becomes its child. `parent` says something else: an id, or 0 for
+nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from actiond.contract import lineage
 from actiond.postgres.statements import Statements
 from actiond.words import duration, json_text
 from actiond.words.outcome import Duration
@@ -37,8 +41,14 @@ async def enqueue(
     priority: int = 2,
     retries: int | None = None,
     held: bool = False,
+    parent: int | None = None,
+    waits_on: int | None = None,
+    waits_for: Literal["success", "failure", "end"] = "success",
 ) -> int:
-    """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says."""
+    """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says.
+
+    `waits_on`: the id of an action that must end first, as `waits_for` says; if it ends otherwise this one is canceled.
+    """
     id_: int = await connection.fetchval(
         _statements["enqueue"],
         processor,
@@ -49,6 +59,9 @@ async def enqueue(
         priority,
         retries,
         held,
+        _parent(parent),
+        waits_on,
+        waits_for if waits_on is not None else None,
     )
     return id_
 
@@ -60,23 +73,30 @@ async def enqueue_many(
     *,
     priority: int = 2,
     delay: Duration = timedelta(0),
+    parent: int | None = None,
 ) -> list[int]:
     """One action for each payload, in order; gives their ids. A row may also be (payload, related)."""
     ids: list[int] = []
+    made_by = _parent(parent)
     chunk: list[tuple[str, str | None]] = []
     for row in rows:
         data, related = row if isinstance(row, tuple) else (row, None)
         chunk.append((json_text.dumps(data), related))
         if len(chunk) == _CHUNK:
-            ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay))
+            ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay), made_by)
             chunk = []
     if chunk:
-        ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay))
+        ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay), made_by)
     return ids
 
 
 async def insert_texts(
-    connection: Executes, processor: str, rows: list[tuple[str, str | None]], priority: int, delay_s: float
+    connection: Executes,
+    processor: str,
+    rows: list[tuple[str, str | None]],
+    priority: int,
+    delay_s: float,
+    parent: int | None = None,
 ) -> list[int]:
     """The same for payloads that are JSON text already: (data, related) each."""
     found: list[Mapping[str, Any]] = await connection.fetch(
@@ -86,5 +106,12 @@ async def insert_texts(
         [related for _, related in rows],
         priority,
         delay_s,
+        parent,
     )
     return [row["id"] for row in found]
+
+
+def _parent(given: int | None) -> int | None:
+    if given is None:
+        return lineage.parent()
+    return given or None

@@ -83,13 +83,14 @@ async def actions(
 
 
 async def action(connection: Connection, id_: int) -> dict[str, Any] | None:
-    """One action with its runs and history; None if there is none of this id."""
+    """One action with its children (summed up), runs and history; None if there is none of this id."""
     row = await connection.fetchrow(_sql["show_action"], id_)
     if row is None:
         return None
     shown = dict(row)
     for column in ("data", "result", "state"):
         shown[column] = None if shown[column] is None else _readable(shown[column])
+    shown["children"] = [dict(family) for family in await connection.fetch(_sql["show_children"], id_)]
     shown["runs"] = [dict(run) for run in await connection.fetch(_sql["show_runs"], id_)]
     shown["history"] = [dict(entry) for entry in await connection.fetch(_sql["show_history"], id_)]
     return shown

@@ -13,7 +13,7 @@ from actiond.rules.error_text import ErrorText, text_of
 from actiond.rules.retry import RetryPolicy, delay_s, retries_left
 from actiond.words import duration, json_text
 from actiond.words.claimed import ClaimedRow, Settlement
-from actiond.words.outcome import Canceled, Completed, Deferred, Failed, Outcome, RetryBehavior
+from actiond.words.outcome import Canceled, Completed, Deferred, Failed, Outcome, RetryBehavior, Waiting
 
 NO_OUTCOME = Failed("processor returned no outcome")
 
@@ -37,6 +37,8 @@ def settle(row: ClaimedRow, run_id: int, outcome: Outcome, rules: Rules, jitter:
             return _failed(row, run_id, outcome, rules, jitter)
         case Deferred():
             return _deferred(row, run_id, outcome, rules, jitter)
+        case Waiting():
+            return _waiting(row, run_id, outcome, rules, jitter)
         case Canceled(reason=reason):
             text = ErrorText.of(reason) if reason else None
             return Settlement(
@@ -78,6 +80,15 @@ def _deferred(row: ClaimedRow, run_id: int, outcome: Deferred, rules: Rules, jit
         state=state,
         noted=rules.history != "none",
     )
+
+
+def _waiting(row: ClaimedRow, run_id: int, outcome: Waiting, rules: Rules, jitter: float) -> Settlement:
+    try:
+        state = None if outcome.state is None else json_text.dumps(outcome.state)
+    except (ValueError, TypeError) as why:
+        return _failed(row, run_id, Failed(f"the state cannot be stored: {text_of(why)}"), rules, jitter)
+    noted = rules.history != "none"
+    return Settlement(row.id, run_id, "waiting", state=state, noted=noted, detail="waits for its children")
 
 
 def _failed(row: ClaimedRow, run_id: int, failed: Failed, rules: Rules, jitter: float) -> Settlement:

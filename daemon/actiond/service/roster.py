@@ -96,7 +96,7 @@ class Roster:
                 log.info(LogLine.PROCESSOR_RELOADED, processor=processor.name, source=processor.where)
             return
         bell = Bell()
-        writer = WriteBack(self._store, processor.name)
+        writer = WriteBack(self._store, processor.name, self._shared.landed)
         crew = Crew(processor, processor.policy, self._store, writer, self._shared, bell.ring)
         loop = ProcessorLoop(crew, writer, self._store, self._doorbell, self._world, bell)
         self._loops[processor.name] = loop

@@ -28,11 +28,13 @@ from actiond.host.systemd import Notifier
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.postgres import migrate
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import Pool, close_pool, first_connect, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
+from actiond.postgres.family_store import FamilyStore
 from actiond.postgres.presence import Identity
 from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.statements import Statements
@@ -140,7 +142,10 @@ class Supervisor:
         )
         async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
             tasks.start_soon(self._signals)
-            shared = Shared(tasks=calls, handler_pool=handlers, runaway=self._runaway, **_limits(settings))
+            release = ReleaseLoop(FamilyStore(pool, self._sql))
+            shared = Shared(
+                tasks=calls, handler_pool=handlers, runaway=self._runaway, landed=release.landed, **_limits(settings)
+            )
             processors = ProcessorStore(pool, self._sql)
             roster = Roster(
                 self._find, loops, self._world, store, processors, presence, shared, lambda x: tasks.start_soon(x.run)
@@ -153,7 +158,7 @@ class Supervisor:
                     await policy.step()
                     self._roster, self._policy = roster, policy
                     proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
-                    for task in (policy.run, hearing.rescue.run, proof.run, *self._others):
+                    for task in (policy.run, hearing.rescue.run, release.run, proof.run, *self._others):
                         tasks.start_soon(task)
                     self._ready(store.daemon, time.monotonic() - began_s)
                 await self._stop.wait()

@@ -26,7 +26,7 @@ class Settlement(NamedTuple):
 
     id: int
     run_id: int
-    kind: str  # completed, failed, retried, deferred, canceled
+    kind: str  # completed, failed, retried, deferred, waiting, canceled
     error: str | None = None  # 1,000 characters
     delay_s: float | None = None
     retries_left: int | None = None  # None = as it is

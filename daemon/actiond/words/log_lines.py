@@ -118,6 +118,10 @@ class LogLine(StrEnum):
         "warning rows_rescued(peer_id, rows, quarantined, took_s)",
         "Rows claimed by a dead daemon are pending again, except those that too many daemons died on.",
     )
+    ACTIONS_RELEASED = (
+        "info actions_released(rows, actions)",
+        "Actions that waited for others may go on, or were canceled because what they waited for cannot come.",
+    )
     ROW_QUARANTINED = (
         "error row_quarantined(processor, action_id, crashes)",
         "Too many daemons died on this action; it failed for good.",

@@ -1,6 +1,6 @@
 """What a handler can say of an action.
 
-Four marks and one exception. A failure has an error text and may be charged; a deferral has none and is
+Five marks and one exception. A failure has an error text and may be charged; a deferral has none and is
 never charged. What a mark comes to (retried or failed, and when again) is decided in rules/settlement.
 """
 
@@ -58,13 +58,20 @@ class Deferred:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Again once none of its children is open, with `state` as `action.state`."""
+
+    state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Canceled:
     """Not needed any more."""
 
     reason: str = ""
 
 
-Outcome = Completed | Failed | Deferred | Canceled
+Outcome = Completed | Failed | Deferred | Waiting | Canceled
 
 
 class Failure(Exception):

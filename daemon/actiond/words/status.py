@@ -35,6 +35,7 @@ class Cause(StrEnum):
     FAILED = "failed"
     RETRIED = "retried"
     DEFERRED = "deferred"
+    WAITING = "waiting"
     CANCELED = "canceled"
     # without a mark
     GIVEN_BACK = "given back"
@@ -52,6 +53,7 @@ TRANSITIONS: dict[tuple[Status, Cause], Status] = {
     (Status.RUNNING, Cause.FAILED): Status.FAILED,
     (Status.RUNNING, Cause.RETRIED): Status.PENDING,
     (Status.RUNNING, Cause.DEFERRED): Status.PENDING,
+    (Status.RUNNING, Cause.WAITING): Status.HELD,  # released when none of its children is open
     (Status.RUNNING, Cause.CANCELED): Status.CANCELED,
     (Status.RUNNING, Cause.GIVEN_BACK): Status.PENDING,
     (Status.RUNNING, Cause.RESCUED): Status.PENDING,
