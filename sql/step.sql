@@ -12,7 +12,7 @@
 --   $1 daemon int
 --   outcomes, one per action. The arrays from $4 on may stop early: what is missing is a clean completion.
 --     $2 ids bigint[], $3 run ids bigint[], $4 kinds text[] (completed, failed, retried, deferred, waiting,
---     canceled),
+--     repeated, canceled),
 --     $5 errors text[] (1,000 characters), $6 delays float8[] (seconds), $7 retries left int[] (NULL = as it is),
 --     $8 results text[] (JSON), $9 states text[] (JSON), $10 noted bool[] (write history), $11 details text[]
 --   runs that ended: $12 ids bigint[], $13 waits text[], $14 times text[] (log2 buckets, as '{1,2}')
@@ -26,30 +26,38 @@ with clock as materialized (select actiond.now() as at),
 mine as materialized (
   select o.id, o.run_id, coalesce(o.kind, 'completed') as kind, o.error, o.delay, o.retries_left, o.result, o.state,
          o.noted, o.detail, 'pending'::text as was,
-         case when o.kind in ('retried', 'deferred') then 'pending' when o.kind = 'waiting' then 'held'
-              else coalesce(o.kind, 'completed') end as becomes
+         case when o.kind in ('retried', 'deferred', 'repeated') then 'pending' when o.kind = 'waiting' then 'held'
+              else coalesce(o.kind, 'completed') end as becomes,
+         case when o.error is null then 'completed' else 'failed' end as at_last  -- somebody ended its repeating meanwhile
     from unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::float8[], $7::int[], $8::text[], $9::text[],
                 $10::boolean[], $11::text[])
       as o (id, run_id, kind, error, delay, retries_left, result, state, noted, detail)
    order by o.id),
 done as (
   update actiond.action a
-     set status = o.becomes,
+     set status = case when o.kind = 'repeated' and a.repeat_every is null then o.at_last else o.becomes end,
          claimed_by = 0,
          error = case when o.kind in ('deferred', 'waiting') then a.error else o.error end,
-         retries_left = coalesce(o.retries_left, a.retries_left),
-         finished_at = case when o.becomes not in ('pending', 'held') then clock.at end,
-         next_eligible_at = case when o.becomes = 'pending' then clock.at + o.delay * interval '1 second'
+         retries_left = case when o.kind = 'repeated' then null else coalesce(o.retries_left, a.retries_left) end,
+         finished_at = case when o.becomes not in ('pending', 'held') or o.kind = 'repeated' and a.repeat_every is null
+                            then clock.at end,
+         next_eligible_at = case when o.kind = 'repeated' and a.repeat_every is null then a.next_eligible_at
+                                 when o.kind = 'repeated'
+                                 then actiond.next_slot(coalesce(a.repeat_slot, a.next_eligible_at), a.repeat_every,
+                                                        a.repeat_missed, clock.at)
+                                 when o.becomes = 'pending' then clock.at + o.delay * interval '1 second'
                                  else a.next_eligible_at end,
+         repeat_slot = case when a.repeat_every is not null and o.kind <> 'repeated'
+                            then coalesce(a.repeat_slot, a.next_eligible_at) end,
          result = coalesce(o.result::jsonb, a.result),
          state = coalesce(o.state::jsonb, a.state),
          waits_for = case when o.kind = 'waiting' then 'children' end
     from mine o, clock
    where a.id = o.id and a.run_id = o.run_id and a.claimed_by = $1 and a.status = o.was
-  returning a.id, a.attempts, o.run_id, o.kind, o.noted, o.detail),
+  returning a.id, a.attempts, a.status, o.run_id, o.kind, o.noted, o.detail, o.error),
 noted as (
   insert into actiond.history (action_id, at, event, run_id, attempt, detail)
-  select d.id, clock.at, case d.kind when 'waiting' then 'held' else d.kind end, d.run_id, d.attempts, d.detail from done d, clock where d.noted),
+  select d.id, clock.at, case when d.kind in ('waiting', 'repeated') and d.status <> 'pending' then d.status else d.kind end, d.run_id, d.attempts, d.detail from done d, clock where d.noted),
 ended as (
   update actiond.run r
      set completed = r.completed + e.completed, failed = r.failed + e.failed, retried = r.retried + e.retried,
@@ -63,8 +71,9 @@ ended as (
          (select x.id, sum(x.completed)::int as completed, sum(x.failed)::int as failed, sum(x.retried)::int as retried,
                  sum(x.deferred)::int as deferred, sum(x.canceled)::int as canceled, bool_or(x.over) as over,
                  max(x.waits) as waits, max(x.times) as times, true as open
-            from (select d.run_id as id, count(*) filter (where d.kind = 'completed') as completed,
-                         count(*) filter (where d.kind = 'failed') as failed,
+            from (select d.run_id as id, count(*) filter (where d.kind = 'completed' or d.kind = 'repeated' and d.error is null) as completed,
+                         count(*) filter (where d.kind = 'failed' or d.kind = 'repeated' and d.error is not null)
+                           as failed,
                          count(*) filter (where d.kind = 'retried') as retried,
                          count(*) filter (where d.kind in ('deferred', 'waiting')) as deferred,
                          count(*) filter (where d.kind = 'canceled') as canceled,
@@ -106,10 +115,11 @@ claimed as (
     from next, clock
    where a.id = next.id
   returning a.id, a.related, a.data::text as data, a.state::text as state, a.retries_left, a.attempts, a.crashes,
-            a.priority, a.next_eligible_at, extract(epoch from clock.at - a.next_eligible_at)::float8 as waited_s),
+            a.priority, a.next_eligible_at, extract(epoch from clock.at - a.next_eligible_at)::float8 as waited_s,
+            a.repeat_every is not null as repeats),
 begun as (
   insert into actiond.run (id, processor, daemon, actions, started_at)
   select $20, $15, $1, array_agg(c.id), min(clock.at) from claimed c, clock having count(*) > 0)
 select c.id, c.related, c.data, c.state, c.retries_left, c.attempts, c.crashes, c.priority, c.next_eligible_at,
-       c.waited_s, case when w.n <> cardinality($2) then coalesce(w.ids, '{}') end as written
+       c.waited_s, c.repeats, case when w.n <> cardinality($2) then coalesce(w.ids, '{}') end as written
   from written w left join claimed c on true

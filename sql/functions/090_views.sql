@@ -9,7 +9,7 @@ select a.id,
        nullif(a.claimed_by, 0) as daemon,
        nullif(a.run_id, 0) as run_id,
        a.created_by, a.error, a.data, a.result, a.state,
-       a.parent_id, a.waits_for, a.waits_on
+       a.parent_id, a.waits_for, a.waits_on, a.repeat_every
   from actiond.action a;
 
 -- The policy in force, a row a knob, and where each value comes from.

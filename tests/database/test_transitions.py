@@ -16,7 +16,7 @@ from support.work import claim, daemons_of, history, insert, look, outcome, sett
 
 STATUSES = sorted(Status)
 BY_HAND = {Cause.HOLD: Status.HELD, Cause.CANCEL: Status.CANCELED, Cause.RELEASE: Status.PENDING}
-OUTCOMES = {Cause.COMPLETED, Cause.FAILED, Cause.RETRIED, Cause.DEFERRED, Cause.WAITING, Cause.CANCELED}
+OUTCOMES = {Cause.COMPLETED, Cause.FAILED, Cause.RETRIED, Cause.DEFERRED, Cause.WAITING, Cause.REPEATED, Cause.CANCELED}
 names = (f"p{number}" for number in count())
 
 
@@ -49,6 +49,8 @@ async def undergo(cause: Cause, id_: int, conn, store: ActionStore, pool) -> Non
     if cause in BY_HAND:
         await by_hand(conn, id_, BY_HAND[cause].value)
     elif cause in OUTCOMES:
+        if cause is Cause.REPEATED:
+            await conn.execute("update actiond.action set repeat_every = '1 h' where id = $1", id_)
         await settle(store, [outcome(id_, row["run_id"], cause.value)])
     elif cause is Cause.CLAIM:
         await claim(store, processor=row["processor"])

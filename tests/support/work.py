@@ -18,7 +18,7 @@ from support.database import Database
 
 LEASE_S = 30.0
 CLEAN = {"completed": {}, "failed": {"error": "no"}, "retried": {"error": "no", "delay_s": 0.0}}
-CLEAN |= {"deferred": {"delay_s": 0.0}, "waiting": {}, "canceled": {}}
+CLEAN |= {"deferred": {"delay_s": 0.0}, "waiting": {}, "repeated": {}, "canceled": {}}
 
 
 @asynccontextmanager

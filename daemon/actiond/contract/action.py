@@ -79,6 +79,11 @@ class Action(Generic[T]):
         return f"actiond-{self.row.id}"
 
     @property
+    def repeats(self) -> bool:
+        """Will it run again after it completes? (It has a `repeat_every`.)"""
+        return self.row.repeats
+
+    @property
     def state(self) -> Any:
         """What the last `defer` or `wait_for_children` kept, decoded; None at first."""
         return None if self.row.state is None else json_text.loads(self.row.state)
@@ -96,9 +101,9 @@ class Action(Generic[T]):
         )
         return logger
 
-    def complete(self, result: Any = None) -> Completed:
-        """Done. `result` is kept with the row as JSON. BatchClosed after the handler has ended."""
-        return self._mark(_DONE if result is None else Completed(result))
+    def complete(self, result: Any = None, *, final: bool = False) -> Completed:
+        """Done. `result` is kept with the row as JSON; `final` ends a recurring action. BatchClosed after the end."""
+        return self._mark(_DONE if result is None and not final else Completed(result, final))
 
     def fail(self, error: Any, behavior: RetryBehavior = ALLOW_RETRY, *, after: Duration | None = None) -> Failed:
         """Not done; `behavior` says what it costs, `after` when again (default: the processor's interval)."""

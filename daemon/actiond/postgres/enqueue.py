@@ -44,10 +44,12 @@ async def enqueue(
     parent: int | None = None,
     waits_on: int | None = None,
     waits_for: Literal["success", "failure", "end"] = "success",
+    repeat_every: Duration | None = None,
 ) -> int:
     """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says.
 
     `waits_on`: the id of an action that must end first, as `waits_for` says; if it ends otherwise this one is canceled.
+    `repeat_every`: run again and again, on a grid that begins at its first time.
     """
     id_: int = await connection.fetchval(
         _statements["enqueue"],
@@ -62,6 +64,7 @@ async def enqueue(
         _parent(parent),
         waits_on,
         waits_for if waits_on is not None else None,
+        None if repeat_every is None else duration.seconds(repeat_every),
     )
     return id_
 

@@ -29,10 +29,10 @@ class Rules:
 def settle(row: ClaimedRow, run_id: int, outcome: Outcome, rules: Rules, jitter: float) -> Settlement:
     """The one settlement of this action in this run."""
     match outcome:
-        case Completed(result=None):
+        case Completed(result=None) if not row.repeats:
             return Settlement(row.id, run_id, "completed", noted=_notes_completion(row, rules))
-        case Completed(result=result):
-            return _completed(row, run_id, result, rules, jitter)
+        case Completed():
+            return _completed(row, run_id, outcome, rules, jitter)
         case Failed():
             return _failed(row, run_id, outcome, rules, jitter)
         case Deferred():
@@ -58,11 +58,13 @@ def _notes_completion(row: ClaimedRow, rules: Rules) -> bool:
     return rules.history == "all" or (rules.history == "changes" and row.attempts > 1)
 
 
-def _completed(row: ClaimedRow, run_id: int, result: object, rules: Rules, jitter: float) -> Settlement:
+def _completed(row: ClaimedRow, run_id: int, outcome: Completed, rules: Rules, jitter: float) -> Settlement:
     try:
-        text = json_text.dumps(result)
+        text = None if outcome.result is None else json_text.dumps(outcome.result)
     except (ValueError, TypeError) as why:
         return _failed(row, run_id, Failed(f"the result cannot be stored: {text_of(why)}"), rules, jitter)
+    if row.repeats and not outcome.final:  # the row will hold the next execution, so history holds this one
+        return Settlement(row.id, run_id, "repeated", result=text, noted=rules.history != "none")
     return Settlement(row.id, run_id, "completed", result=text, noted=_notes_completion(row, rules))
 
 
@@ -107,6 +109,8 @@ def _failed(row: ClaimedRow, run_id: int, failed: Failed, rules: Rules, jitter: 
     elif behavior is RetryBehavior.ALLOW_RETRY and left > 0:
         kind, charge = "retried", 1
         again_s = delay_s(rules.retry, left, jitter) if again_s is None else again_s
+    elif behavior is RetryBehavior.ALLOW_RETRY and row.repeats:
+        kind = "repeated"  # the next execution has retries of its own; the error stays until one succeeds
     charged = behavior is RetryBehavior.ALLOW_RETRY
     return Settlement(
         row.id,
@@ -114,7 +118,7 @@ def _failed(row: ClaimedRow, run_id: int, failed: Failed, rules: Rules, jitter: 
         kind,
         error=text.short,
         delay_s=again_s if kind == "retried" else None,
-        retries_left=left - charge if charged else None,
+        retries_left=left - charge if charged and kind != "repeated" else None,
         noted=rules.history != "none",
         detail=text.full,
     )

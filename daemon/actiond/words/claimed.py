@@ -19,6 +19,7 @@ class ClaimedRow(NamedTuple):
     priority: int
     next_eligible_at: datetime
     waited_s: float  # due until claimed
+    repeats: bool = False  # it has a repeat_every
 
 
 class Settlement(NamedTuple):
@@ -26,7 +27,7 @@ class Settlement(NamedTuple):
 
     id: int
     run_id: int
-    kind: str  # completed, failed, retried, deferred, waiting, canceled
+    kind: str  # completed, failed, retried, deferred, waiting, repeated, canceled
     error: str | None = None  # 1,000 characters
     delay_s: float | None = None
     retries_left: int | None = None  # None = as it is

@@ -35,9 +35,10 @@ Duration = timedelta | str
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Done; `result` is kept with the row as JSON."""
+    """Done; `result` is kept with the row as JSON. `final` ends a recurring action, too."""
 
     result: Any = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Cause(StrEnum):
     RETRIED = "retried"
     DEFERRED = "deferred"
     WAITING = "waiting"
+    REPEATED = "repeated"
     CANCELED = "canceled"
     # without a mark
     GIVEN_BACK = "given back"
@@ -54,6 +55,7 @@ TRANSITIONS: dict[tuple[Status, Cause], Status] = {
     (Status.RUNNING, Cause.RETRIED): Status.PENDING,
     (Status.RUNNING, Cause.DEFERRED): Status.PENDING,
     (Status.RUNNING, Cause.WAITING): Status.HELD,  # released when none of its children is open
+    (Status.RUNNING, Cause.REPEATED): Status.PENDING,  # a recurring action, at the next time of its grid
     (Status.RUNNING, Cause.CANCELED): Status.CANCELED,
     (Status.RUNNING, Cause.GIVEN_BACK): Status.PENDING,
     (Status.RUNNING, Cause.RESCUED): Status.PENDING,
