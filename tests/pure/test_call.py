@@ -241,8 +241,13 @@ async def test_a_call_that_takes_too_long_is_stopped() -> None:
 
 
 async def test_a_thread_that_takes_too_long_is_left_alone() -> None:
-    let_go = threading.Event()
-    call = a_call(lambda _: let_go.wait(LONG_S), SOON_S)
+    let_go, loop = threading.Event(), asyncio.get_running_loop()
+
+    def handler(_: object) -> None:
+        loop.call_soon_threadsafe(call.stop, Stop.TIMEOUT)  # not before the thread has begun
+        let_go.wait(LONG_S)
+
+    call = a_call(handler)
     ended = await call.run("argument")
     assert ended.stopped is Stop.TIMEOUT
     assert call.left_a_thread
