@@ -8,6 +8,7 @@ from actiond.contract.action import Action
 from actiond.contract.batch import Batch
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor, batch_processor, processor
+from actiond.contract.steps import CursorStep, Step, Walk, steps
 from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.statements import Statements
 from actiond.words.errors import ProcessorInvalid
@@ -34,6 +35,7 @@ __all__ = [
     "Batch",
     "Canceled",
     "Completed",
+    "CursorStep",
     "Deferred",
     "Failed",
     "Failure",
@@ -42,9 +44,12 @@ __all__ = [
     "ProcessorInvalid",
     "RetryBehavior",
     "Statements",
+    "Step",
     "Waiting",
+    "Walk",
     "batch_processor",
     "enqueue",
     "enqueue_many",
     "processor",
+    "steps",
 ]
