@@ -4,6 +4,7 @@ These are the words for authors of processors and for producers; the daemon itse
 `actiond run`.
 """
 
+from actiond.batch.batch_job import BatchJob, Item, Totals, batch_job
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
 from actiond.contract.policy import Policy
@@ -33,20 +34,24 @@ __all__ = [
     "SUDDEN_DEATH",
     "Action",
     "Batch",
+    "BatchJob",
     "Canceled",
     "Completed",
     "CursorStep",
     "Deferred",
     "Failed",
     "Failure",
+    "Item",
     "Policy",
     "Processor",
     "ProcessorInvalid",
     "RetryBehavior",
     "Statements",
     "Step",
+    "Totals",
     "Waiting",
     "Walk",
+    "batch_job",
     "batch_processor",
     "enqueue",
     "enqueue_many",
