@@ -7,10 +7,12 @@ These are the words for authors of processors and for producers; the daemon itse
 from actiond.batch.batch_job import BatchJob, Item, Totals, batch_job
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
+from actiond.contract.job import JobResult, job
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor, batch_processor, processor
 from actiond.contract.steps import CursorStep, Step, Walk, steps
 from actiond.postgres.enqueue import enqueue, enqueue_many
+from actiond.postgres.job_builder import Job, JobBuilder
 from actiond.postgres.statements import Statements
 from actiond.words.errors import ProcessorInvalid
 from actiond.words.outcome import (
@@ -42,6 +44,9 @@ __all__ = [
     "Failed",
     "Failure",
     "Item",
+    "Job",
+    "JobBuilder",
+    "JobResult",
     "Policy",
     "Processor",
     "ProcessorInvalid",
@@ -55,6 +60,7 @@ __all__ = [
     "batch_processor",
     "enqueue",
     "enqueue_many",
+    "job",
     "processor",
     "steps",
 ]

@@ -62,8 +62,13 @@ KEEPS_A_CANCELLATION = {
     "daemon/actiond/batch/batch_run.py": "a validator never waits, so it raised this itself",
     "daemon/actiond/rules/error_text.py": "a __str__ never waits, so it raised this itself",
 }
-#: `ctx` is how click calls the parameter of methods that the lazy group overrides.
-_SAID_BY_OTHERS = {"daemon/actiond/cli/main.py": {"ctx"}}
+#: `ctx` is how click calls the parameter of methods that the lazy group overrides; job results are named as the
+#: AsyncJob framework does.
+_SAID_BY_OTHERS = {
+    "daemon/actiond/cli/main.py": {"ctx"},
+    "daemon/actiond/contract/job.py": {'"COMPLETED"', '"FAILED"'},
+    "docs/composing.md": {"`COMPLETED`", "`FAILED`"},
+}
 
 
 @pytest.mark.parametrize("path", python_files(TESTS), ids=short)
@@ -107,7 +112,7 @@ def test_sql_uses_our_names(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCS, ids=short)
 def test_the_manual_uses_our_names(path: Path) -> None:
-    assert not_ours(names_in_docs(path.read_text())) == []
+    assert not_ours(names_in_docs(path.read_text()), _SAID_BY_OTHERS.get(short(path), ())) == []
 
 
 # The rules themselves: each finds what it is there for.
