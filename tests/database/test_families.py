@@ -230,12 +230,14 @@ async def test_the_loop_releases_what_it_hears_of_and_sweeps_up_the_rest(conn, s
 
 
 async def test_a_sweep_goes_through_all_pages(conn, families, monkeypatch) -> None:
-    monkeypatch.setattr("actiond.postgres.family_store._PAGE", 3)
+    monkeypatch.setattr("actiond.postgres.family_store.PAGE", 3)
+    monkeypatch.setattr("actiond.loops.release_loop.PAGE", 3)
+    monkeypatch.setattr("actiond.loops.release_loop.BUSY_S", 0.0)
     (first,) = await insert(conn, processor="first")
     waiting = [await enqueue(conn, "then", waits_on=first, waits_for="end") for _ in range(7)]
     random.Random(1).shuffle(waiting)
     await conn.execute("delete from actiond.action where id = $1", first)
     loop = ReleaseLoop(families)
-    while await loop.step() == 0:
-        pass
+    for _ in range(3):
+        await loop.step()
     assert {await status(conn, id_) for id_ in waiting} == {"pending"}

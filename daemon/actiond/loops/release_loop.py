@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
 from actiond.postgres.connection import in_words
-from actiond.postgres.family_store import FamilyStore
+from actiond.postgres.family_store import PAGE, FamilyStore
 from actiond.words.claimed import Settlement
 from actiond.words.log_lines import LogLine
 
 SWEEP_S = 5.0  # between looks for anybody who waits
-BUSY_S = 1.0  # the same, while somebody does
+BUSY_S = 1.0  # the same, while somebody does: a page at a time, so that many who wait for days cost little
 _AT_ONCE = 5_000  # ended actions in one statement
 _FINAL = frozenset(("completed", "failed", "canceled"))
 
@@ -71,14 +71,11 @@ class ReleaseLoop:
             self._ended, self._waiting = [*ended, *self._ended], [*waiting, *self._waiting]
             log.warning(LogLine.CONNECTION_LOST, connection="release", error=in_words(error), retry_in_s=BUSY_S)
             return BUSY_S
-        return 0.0 if self._ended or self._after else max(0.0, self._next_sweep_s - time.monotonic())
+        return 0.0 if self._ended else max(0.0, self._next_sweep_s - time.monotonic())
 
     async def _sweep(self) -> list[int]:
         page = await self._store.waiting(self._after)
-        if page:
-            self._somebody_waits, self._after = True, page[-1]
-            return page
-        self._somebody_waits = self._after > 0  # was there any on the pages before?
-        self._after = 0
+        self._somebody_waits = bool(page) or self._after > 0  # then there were some on the pages before
+        self._after = page[-1] if len(page) == PAGE else 0
         self._next_sweep_s = time.monotonic() + (BUSY_S if self._somebody_waits else SWEEP_S)
-        return []
+        return page

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from actiond.postgres.connection import Pool
 from actiond.postgres.statements import Statements
 
-_PAGE = 1_000  # that wait, at one look
+PAGE = 1_000  # that wait, at one look
 
 
 class FamilyStore:
@@ -24,4 +24,4 @@ class FamilyStore:
 
     async def waiting(self, after: int) -> list[int]:
         """A page of those that wait, in id order."""
-        return [row["id"] for row in await self._pool.fetch(self._sql["waiting"], after, _PAGE)]
+        return [row["id"] for row in await self._pool.fetch(self._sql["waiting"], after, PAGE)]
