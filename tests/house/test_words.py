@@ -30,12 +30,15 @@ MAY_SLEEP = {"tests/support/database.py", "tests/bench"}
 
 #: Who may catch everything, and why: at the boundary of user code, of a connection, and in the supervisor.
 MAY_CATCH_ALL = {
-    "daemon/actiond/batch/batch_run.py": "user code: validators of a payload",
-    "daemon/actiond/batch/call.py": "user code: the handler; the one place that keeps a BaseException",
+    "daemon/actiond/batch/attempt.py": "user code: validators of a payload",
+    "daemon/actiond/batch/call.py": "user code: the handler; what it raised is kept, whatever it is",
+    "daemon/actiond/batch/execute_each.py": "a connection: whose fault an error is",
+    "daemon/actiond/batch/isolation.py": "user code: the handler, called again",
     "daemon/actiond/batch/transaction.py": "rolls back, then raises",
     "daemon/actiond/batch/write_back.py": "a connection; puts the outcomes back, then raises",
     "daemon/actiond/cli/asking.py": "a connection: what a person is told of its errors",
     "daemon/actiond/cli/enqueue.py": "a connection: which line of a file the database refuses",
+    "daemon/actiond/contract/batch.py": "user code: the arguments of one action",
     "daemon/actiond/host/discovery.py": "user code: modules and files with processors",
     "daemon/actiond/host/log.py": "user code: texts of foreign values; printing never raises",
     "daemon/actiond/host/postgres_home.py": "cleans up, then raises",
@@ -59,7 +62,7 @@ MAY_CATCH_ALL = {
 #: Where a cancellation ends, and why that is not the daemon's own.
 KEEPS_A_CANCELLATION = {
     "daemon/actiond/batch/call.py": "it was the handler's, or that of a call that the daemon stopped",
-    "daemon/actiond/batch/batch_run.py": "a validator never waits, so it raised this itself",
+    "daemon/actiond/batch/attempt.py": "a validator never waits, so it raised this itself",
     "daemon/actiond/rules/error_text.py": "a __str__ never waits, so it raised this itself",
 }
 #: `ctx` is how click calls the parameter of methods that the lazy group overrides; job results are named as the

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actiond.contract.batch import Batch
+from actiond.rules.error_policy import ErrorPolicy
 from actiond.words.errors import AuthorError, BatchClosed, NotInThisBatch, NoTransaction
 from actiond.words.outcome import (
     ALLOW_RETRY,
@@ -105,6 +106,17 @@ def test_a_wrong_behavior_is_refused_where_it_is_written() -> None:
     with pytest.raises(ValueError, match="RETRY_FOREVER"):
         Failure("no", "RETRY_FOREVER")  # type: ignore[arg-type]
     assert action.outcome is None
+
+
+def test_an_exception_without_a_behavior_costs_what_its_class_says() -> None:
+    scope = a_scope(on_error=ErrorPolicy.of(ValueError, ()))
+    action, batch = an_action(scope=scope), a_batch(1, scope=scope)
+    error = ValueError("no")
+    assert action.fail(error) == Failed(error, SUDDEN_DEATH)
+    assert action.fail(error, ALLOW_RETRY) == Failed(error, ALLOW_RETRY)
+    assert action.fail("no") == Failed("no", ALLOW_RETRY)
+    batch.fail(None, error)
+    assert batch[0].outcome == Failed(error, SUDDEN_DEATH)
 
 
 def test_the_exception_has_the_arguments_of_fail() -> None:
@@ -224,6 +236,29 @@ def test_a_batch_can_lose_actions_while_it_is_walked() -> None:
 def test_without_a_database_there_is_no_transaction() -> None:
     with pytest.raises(NoTransaction, match="no database"):
         a_batch().transaction()
+
+
+async def test_without_a_database_nothing_is_executed() -> None:
+    with pytest.raises(NoTransaction, match="no database"):
+        await a_batch().execute_each("anything", [])
+
+
+async def test_execute_each_gets_the_chosen_actions_with_their_arguments() -> None:
+    class Database:
+        async def execute_each(self, *given: Any) -> list[Any]:
+            asked.append(given)
+            return []
+
+    asked: list[Any] = []
+    batch = a_batch(3, transactions=Database())
+    await batch.execute_each("sql", lambda action: [action.id, "x"])
+    await batch.execute_each("sql", ([n] for n in (7, 8)), batch[1:])
+    assert asked == [
+        (batch, "sql", [(batch[0], (1, "x")), (batch[1], (2, "x")), (batch[2], (3, "x"))]),
+        (batch, "sql", [(batch[1], (7,)), (batch[2], (8,))]),
+    ]
+    with pytest.raises(NotInThisBatch):
+        await batch.execute_each("sql", [()], [an_action(1)])
 
 
 def test_a_transaction_gets_the_batch_and_the_chosen_actions() -> None:

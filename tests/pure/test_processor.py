@@ -17,7 +17,16 @@ import pytest
 import typing_extensions
 from pydantic import BaseModel, Field, field_validator
 
-from actiond import Action, Batch, Processor, ProcessorInvalid, batch_processor, processor
+from actiond import (
+    ALLOW_RETRY,
+    SUDDEN_DEATH,
+    Action,
+    Batch,
+    Processor,
+    ProcessorInvalid,
+    batch_processor,
+    processor,
+)
 from actiond.contract.processor import EACH_CONCURRENCY
 from actiond.words.errors import PayloadInvalid
 
@@ -146,6 +155,55 @@ def test_a_wrong_knob_is_refused_with_file_and_line() -> None:
 
     with pytest.raises(ProcessorInvalid, match=re.escape(f"'mail' at {here(handler)}: retries: ")):
         processor("mail", retries=-1)(handler)
+
+
+# What only the author can say.
+
+
+def test_exceptions_have_their_price_for_both_kinds_of_processors() -> None:
+    one = processor("one", dead_on=ValueError, retries=7)(lambda action: None)
+    many = batch_processor("many", dead_on=[KeyError], retry_on=(LookupError, OSError))(lambda batch: None)
+    assert one.on_error.behavior(ValueError()) is SUDDEN_DEATH
+    assert one.on_error.behavior(KeyError()) is ALLOW_RETRY
+    assert many.on_error.behavior(KeyError()) is SUDDEN_DEATH
+    assert many.on_error.behavior(IndexError()) is ALLOW_RETRY
+    assert processor("plain")(lambda action: None).on_error.behavior(ValueError()) is ALLOW_RETRY
+    assert "dead_on" not in one.stored()[0]
+
+
+@pytest.mark.parametrize(
+    ("says", "said"),
+    [
+        ({"dead_on": ["ValueError"]}, "dead_on: exception classes, not 'ValueError'"),
+        ({"dead_on": ValueError, "retry_on": ValueError}, "ValueError cannot be in dead_on and in retry_on"),
+        ({"isolate": True}, "isolate=True calls the handler again with actions that it has seen: say idempotent=True"),
+        ({"isolate": True, "idempotent": False}, "or transactional=True if it writes only through batch.transaction()"),
+        ({"idempotent": True}, "idempotent=True says nothing without isolate=True"),
+        ({"transactional": True}, "transactional=True says nothing without isolate=True"),
+        ({"isolate": "yes"}, "isolate: True or False, not 'yes'"),
+        ({"isolate": True, "idempotent": 1}, "idempotent: True or False, not 1"),
+    ],
+    ids=str,
+)
+def test_what_an_author_says_and_cannot_mean_is_refused_with_file_and_line(says: dict[str, Any], said: str) -> None:
+    def handler(batch: Batch[Any]) -> None: ...
+
+    with pytest.raises(ProcessorInvalid, match=re.escape(said)) as refused:
+        batch_processor("mail", **says)(handler)
+    assert f"'mail' at {here(handler)}: " in str(refused.value)
+
+
+@pytest.mark.parametrize("promise", ["idempotent", "transactional"])
+def test_a_handler_that_may_be_called_again_is_isolated(promise: str) -> None:
+    says: dict[str, Any] = {"isolate": True, promise: True}
+    assert batch_processor("mail", **says)(lambda batch: None).isolate
+    assert not batch_processor("mail")(lambda batch: None).isolate
+
+
+def test_one_action_at_a_time_needs_no_isolation() -> None:
+    for says in ({"isolate": True, "idempotent": True}, {"transactional": True}):
+        with pytest.raises(ProcessorInvalid, match="here each action stands alone"):
+            processor("mail", **says)(lambda action: None)
 
 
 # Annotations.

@@ -67,6 +67,21 @@ async def test_nothing_to_do_is_no_call() -> None:
     assert await run_batch(mail, []) == []
 
 
+async def test_a_handler_that_may_be_called_again_is_as_in_the_daemon() -> None:
+    sizes: list[int] = []
+
+    @batch_processor("sums", isolate=True, idempotent=True, dead_on=TypeError)
+    async def sums(batch: Batch[Any]) -> None:
+        sizes.append(len(batch))
+        sum(action.data for action in batch)
+        batch.complete()
+
+    ended = await run_batch(sums, [1, 2, "three", 4])
+    assert [each.kind for each in ended] == ["completed", "completed", "failed", "completed"]
+    assert ended[2].error == "TypeError: unsupported operand type(s) for +: 'int' and 'str'"
+    assert sizes == [4, 2, 2, 1, 1]
+
+
 async def test_an_empty_config_is_a_config() -> None:
     @batch_processor("configured", config={"url": "declared"})
     async def configured(batch: Batch[Any]) -> None:

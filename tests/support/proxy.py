@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class Proxy:
         self._hole_to_server = self._hole_to_client = False
         self.refusing = False
         self.cuts = 0
+        self.executed: Counter[str] = Counter()  # by the text of the statement
+        self.round_trips: Counter[str] = Counter()  # by application_name: how often a client asks for an answer
         self.serving: set[asyncio.Task[None] | None] = set()
         self.dsn = ""
 
@@ -151,17 +154,21 @@ class Proxy:
             message, link.unread = link.unread[:size], link.unread[size:]
             if not link.greeted:
                 self._greeted(link, message)
+            elif message[:1] == b"S":
+                self.round_trips[link.name] += 1
             elif message[:1] == b"P":
                 name, text = message[5:].split(b"\0")[:2]
                 link.texts[name] = text.decode()
             elif message[:1] == b"B":
                 self._executes(link, link.texts.get(message[5:].split(b"\0")[1], ""))
             elif message[:1] == b"Q":
+                self.round_trips[link.name] += 1
                 self._executes(link, message[5:-1].decode())
             whole.append(message)
         return whole
 
     def _executes(self, link: Link, text: str) -> None:
+        self.executed[text] += 1
         if self._marker is None or self._marker[0] not in text:
             return
         text, after, times = self._marker

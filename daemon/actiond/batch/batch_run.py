@@ -1,61 +1,32 @@
-"""Rows -> decoded actions -> one handler call -> an outcome for each row.
+"""Rows -> decoded actions -> a handler call -> an outcome for each row.
 
-Payloads are decoded one by one: one that does not fit fails alone, at once and for good, and the handler never
-sees it. Every other row gets exactly one outcome here, whatever the handler does.
+A batch processor that may be called again (`isolate`) is: should its handler raise, in halves (see isolation).
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actiond.batch.attempt import Attempt, Decided, decode
 from actiond.batch.call import Call, Ended, Stop
+from actiond.batch.isolation import Isolated, Isolation
 from actiond.contract import lineage
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch, Transactions
 from actiond.contract.processor import Processor
-from actiond.rules.settlement import NO_OUTCOME
-from actiond.words import duration
 from actiond.words.claimed import ClaimedRow
-from actiond.words.errors import PayloadInvalid
-from actiond.words.outcome import (
-    KEEP_ALIVE,
-    SUDDEN_DEATH,
-    Canceled,
-    Completed,
-    Deferred,
-    Failed,
-    Failure,
-    Outcome,
-    Waiting,
-)
 
 
 @dataclass(slots=True)
 class Outcomes:
     """What one call came to. A row that is in neither was settled inside batch.transaction()."""
 
-    decided: list[tuple[ClaimedRow, Outcome]]
+    decided: Decided
     dropped: list[ClaimedRow]  # the lease was lost: nothing is written for these
     ended: Ended | None  # None: no payload fit, so there was no call
-
-
-def decode(
-    processor: Processor, rows: Sequence[ClaimedRow], scope: Scope
-) -> tuple[list[Action[Any]], list[tuple[ClaimedRow, Outcome]]]:
-    """The actions, and the rows whose payload does not fit with their failure."""
-    actions: list[Action[Any]] = []
-    broken: list[tuple[ClaimedRow, Outcome]] = []
-    for row in rows:
-        try:
-            actions.append(Action(row, processor.decode(row.data), scope))
-        except PayloadInvalid as wrong:
-            broken.append((row, Failed(str(wrong), SUDDEN_DEATH)))
-        except BaseException as wrong:  # a validator of the author: user code, which waits for nothing of ours
-            broken.append((row, Failed(wrong, SUDDEN_DEATH)))
-    return actions, broken
+    isolated: Isolated | None = None  # the handler raised and was called again
 
 
 async def run_rows(
@@ -64,64 +35,44 @@ async def run_rows(
     rows: Sequence[ClaimedRow],
     scope: Scope,
     call: Call,
-    transactions: Transactions | None,
+    transactions: Callable[[Scope], Transactions] | None,
 ) -> Outcomes:
     """Decode, call, collect."""
+    scope.on_error = processor.on_error
     actions, broken = decode(processor, rows, scope)
     if not actions:
         return Outcomes(broken, [], None)
-    argument = Batch(actions, scope, config, transactions) if processor.batch else actions[0]
-    call.collect = functools.partial(_collect, processor, scope, actions, broken)
+    attempt = Attempt(processor, scope, actions)
+
+    def a_batch(attempt: Attempt) -> Batch[Any]:
+        database = transactions(attempt.scope) if transactions else None
+        return Batch(attempt.actions, attempt.scope, config, database)
+
+    if processor.isolate and len(actions) > 1:
+        return await _in_isolation(Isolation(attempt, a_batch), call, broken)
+
+    def collect(ended: Ended) -> Outcomes:
+        """For a runaway it is asked before the call has ended."""
+        open_actions = attempt.close()
+        if ended.stopped is Stop.CUT_OFF:
+            return Outcomes(broken, [action.row for action in open_actions], ended)
+        return Outcomes(broken + attempt.outcomes(open_actions, ended), [], ended)
+
+    call.collect = collect
+    argument: Batch[Any] | Action[Any] = a_batch(attempt) if processor.batch else actions[0]
     with lineage.running(None if processor.batch else actions[0].id):
         ended = await call.run(argument)
-    outcomes: Outcomes = call.collect(ended)
-    return outcomes
+    return collect(ended)
 
 
-def _collect(
-    processor: Processor,
-    scope: Scope,
-    actions: list[Action[Any]],
-    broken: list[tuple[ClaimedRow, Outcome]],
-    ended: Ended,
-) -> Outcomes:
-    """What the call came to. For a runaway it is asked before the call has ended."""
-    scope.closed = True
-    open_actions = [action for action in actions if action.id not in scope.settled]
-    for action in open_actions:
-        if action.id in scope.entered:  # a runaway inside a transaction that never committed
-            action.outcome = None
-    if ended.stopped is Stop.CUT_OFF:
-        return Outcomes(broken, [action.row for action in open_actions], ended)
-    decided = [(action.row, outcome(action, ended, processor)) for action in open_actions]
-    return Outcomes(broken + decided, [], ended)
+async def _in_isolation(search: Isolation, call: Call, broken: Decided) -> Outcomes:
+    def collect(ended: Ended) -> Outcomes:
+        decided, isolated = search.collect(ended)
+        if ended.stopped is Stop.CUT_OFF:
+            return Outcomes(broken, [row for row, _ in decided], ended)
+        return Outcomes(broken + decided, [], ended, isolated)
 
-
-def outcome(action: Action[Any], ended: Ended, processor: Processor) -> Outcome:
-    """What became of one action of a call that ended.
-
-    A mark stands, also when the handler raised or was stopped after it. Without one: the handler was stopped,
-    or raised (the rows it did not mark fail with that), or returned - which completes one action, but says
-    nothing of a batch. A completion in a call that forgot an await is not believed.
-    """
-    said = action.outcome or _unmarked(ended, processor)
-    if isinstance(said, Completed) and ended.never_awaited:
-        return Failed(f"coroutine {ended.never_awaited[0]!r} was never awaited: its work was not done")
-    return said
-
-
-def _unmarked(ended: Ended, processor: Processor) -> Outcome:
-    if ended.stopped is Stop.TIMEOUT:
-        ignored = ", and ignored that it was stopped" if ended.runaway else ""
-        return Failed(f"timed out after {duration.in_words(ended.took_s)}{ignored}")
-    if ended.stopped is not None:
-        return Failed(str(ended.stopped), KEEP_ALIVE, after="0 s")
-    if isinstance(ended.error, Failure):
-        return ended.error.failed
-    if ended.error is not None:
-        return Failed(ended.error)
-    if processor.batch:
-        return NO_OUTCOME
-    if isinstance(ended.value, Completed | Failed | Deferred | Waiting | Canceled):
-        return ended.value
-    return Completed(ended.value)
+    call.collect = collect
+    with lineage.running(None):
+        ended = await call.drive(search.run)
+    return collect(ended)

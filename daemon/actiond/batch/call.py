@@ -3,8 +3,8 @@
 A call is stopped by cancelling its task once. A handler that goes on all the same is a runaway: after a grace
 time its actions are settled without it and its place is written off, because nothing can end it from outside.
 
-The one `except BaseException` of the daemon is here: SystemExit or KeyboardInterrupt out of a handler would
-tear down the whole loop, and a stray CancelledError would vanish. Our own cancellation is told apart by
+Whatever a handler raises is caught here (or in isolation, which calls it again): SystemExit or KeyboardInterrupt
+would tear down the whole loop, and a stray CancelledError would vanish. Our own cancellation is told apart by
 `stop`, that of the daemon around us by its cancel scope.
 """
 
@@ -15,7 +15,7 @@ import contextlib
 import functools
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -80,6 +80,13 @@ class Call:
 
     async def run(self, argument: Any) -> Ended:
         """Call the handler. Raises only the cancellation of the daemon itself."""
+        return await self._bounded(self.called(argument))
+
+    async def drive(self, calls: Callable[[Call], Awaitable[None]]) -> Ended:
+        """The same for `calls`, which calls the handler as often as it likes, by `called`, within the one deadline."""
+        return await self._bounded(calls(self))
+
+    async def _bounded(self, work: Awaitable[Any]) -> Ended:
         self._task = task = asyncio.current_task()
         assert task is not None
         self._began_s = time.monotonic()
@@ -87,11 +94,7 @@ class Call:
         names = never_awaited.listen()
         value, error = None, None
         try:
-            value = await self._called(argument)
-            if inspect.iscoroutine(value):
-                names.append(value.__qualname__)
-                value.close()
-                value = None
+            value = await work
         except BaseException as raised:
             if isinstance(raised, asyncio.CancelledError) and self.stopped is None and _daemon_is_cancelled():
                 raise
@@ -114,14 +117,15 @@ class Call:
         self._task.cancel()
         self._later(GRACE_S, self._out_of_grace)
 
-    async def _called(self, argument: Any) -> Any:
+    async def called(self, argument: Any) -> Any:
+        """Just the handler, in the loop or in a thread; raises what it raises."""
         if self._in_loop:
-            return await self._handler(argument)
+            return _no_coroutine(await self._handler(argument))
         in_thread = functools.partial(self._in_thread, argument)
         value, error = await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._threads)
         if error is not None:
             raise error
-        return value
+        return _no_coroutine(value)
 
     def _in_thread(self, argument: Any) -> tuple[Any, BaseException | None]:
         # The error comes back as a value: a GeneratorExit that crosses over as one would close our own coroutines.
@@ -144,6 +148,14 @@ class Call:
     def _out_of_grace(self) -> None:
         self.abandoned = True
         self._runaway(self)
+
+
+def _no_coroutine(value: Any) -> Any:
+    if not inspect.iscoroutine(value):
+        return value
+    never_awaited.heard(value.__qualname__)
+    value.close()
+    return None
 
 
 async def _forget_cancellations(task: asyncio.Task[Any]) -> None:

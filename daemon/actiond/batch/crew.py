@@ -7,6 +7,7 @@ has none. The loop fills, the writer empties; the crew only rings when one of th
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections import deque
@@ -21,9 +22,10 @@ from anyio.abc import TaskGroup
 
 from actiond.batch.batch_run import Outcomes, run_rows
 from actiond.batch.call import GRACE_S, Call, Ended, Stop
+from actiond.batch.execute_each import HandlerDatabase
+from actiond.batch.isolation import Isolated
 from actiond.batch.run import Run, Work
 from actiond.batch.suspects import Suspects
-from actiond.batch.transaction import HandlerTransactions
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor
@@ -211,12 +213,10 @@ class Crew:
             self.processor.handler, self.processor.is_async, policy.timeout, self._runaway, self._shared.threads
         )
         self._calls[call] = work
-        transactions = None
-        if self.processor.batch:
-            shared = self._shared
-            transactions = HandlerTransactions(shared.handler_pool, self._store, policy.rules, scope, shared.landed)
+        shared = self._shared
+        database = functools.partial(HandlerDatabase, shared.handler_pool, self._store, policy.rules, shared.landed)
         try:
-            outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, transactions)
+            outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, database)
         finally:
             self._calls.pop(call, None)
         if call.left_a_thread:
@@ -231,7 +231,7 @@ class Crew:
         took_s = ended.took_s if ended else 0.0
         if ended is not None:
             self.speed.ended(took_s)
-            self._tell(work, ended)
+            self._tell(work, ended, outcomes.isolated)
         settlements = [
             settle(row, work.run.id, outcome, rules, random.random())  # noqa: S311 - jitter
             for row, outcome in outcomes.decided
@@ -276,10 +276,12 @@ class Crew:
             LogLine.HANDLER_RUNAWAY, processor=self.processor.name, run_id=work.run.id, over_s=round(call.running_s, 1)
         )
 
-    def _tell(self, work: Work, ended: Ended) -> None:
+    def _tell(self, work: Work, ended: Ended, isolated: Isolated | None) -> None:
         about = {"processor": self.processor.name, "run_id": work.run.id}
         if len(work.rows) == 1:
             about["action_id"] = work.rows[0].id
+        if isolated is not None:
+            log.warning(LogLine.BATCH_ISOLATED, **about, actions=len(work.rows), **isolated.told(ended.took_s))
         if ended.stopped is Stop.TIMEOUT:
             log.error(LogLine.HANDLER_TIMED_OUT, timeout_s=self.policy.timeout, **about)
         if ended.never_awaited:

@@ -25,6 +25,13 @@ def listen() -> list[str]:
     return names
 
 
+def heard(name: str) -> None:
+    """One that was returned to us, who cannot await it."""
+    names = _heard.get()
+    if names is not None:
+        names.append(name)
+
+
 def _hook() -> None:
     """Once per process; again when somebody (a test runner) has put another hook in place."""
     if getattr(warnings.showwarning, "of_actiond", False):

@@ -17,7 +17,7 @@ import anyio
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch
 from actiond.postgres.action_store import ActionStore, Parcel
-from actiond.postgres.connection import Pool, Pooled
+from actiond.postgres.connection import Pool, Pooled, Trouble, trouble
 from actiond.rules.settlement import Rules, settle
 from actiond.words.claimed import Settlement
 from actiond.words.errors import LeaseLost
@@ -34,37 +34,49 @@ class HandlerTransactions:
         pool: Pool,
         store: ActionStore,
         rules: Rules,
-        scope: Scope,
         landed: Callable[[Sequence[Settlement]], None],
+        scope: Scope,
     ) -> None:
         self._pool = pool
         self._store = store
         self._rules = rules
         self._scope = scope
         self._landed = landed
+        #: By id, what was in a commit whose answer was lost. Should it have landed, the rows are no longer ours.
+        self._unsure: dict[int, tuple[Outcome | None, Settlement]] = {}
 
     @asynccontextmanager
     async def __call__(self, batch: Batch[Any], actions: Sequence[Action[Any]]) -> AsyncIterator[Pooled]:
+        async with self._pool.acquire() as connection, self._on(connection, batch, actions):
+            yield connection
+
+    @asynccontextmanager
+    async def _on(
+        self, connection: Pooled, batch: Batch[Any], actions: Sequence[Action[Any]]
+    ) -> AsyncIterator[list[Action[Any]]]:
+        """One transaction on this connection; gives the actions that are still ours."""
         before = {action.id: action.outcome for action in actions}
-        async with self._pool.acquire() as connection:
-            transaction = connection.transaction()
+        transaction = connection.transaction()
+        with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
+            await transaction.start()
+        try:
+            ours = await self._enter(connection, batch, actions)
+            yield ours
+            written = await self._write(connection, ours)
+        except BaseException:
+            self._undo(actions, before)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_SHIELD_S):
+                await transaction.rollback()
+            raise
+        try:
             with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
-                await transaction.start()
-            try:
-                ours = await self._enter(connection, batch, actions)
-                yield connection
-                written = await self._write(connection, ours)
-            except BaseException:
-                self._undo(actions, before)
-                with anyio.CancelScope(shield=True), anyio.move_on_after(_SHIELD_S):
-                    await transaction.rollback()
-                raise
-            try:
-                with anyio.CancelScope(shield=True), anyio.fail_after(_SHIELD_S):
-                    await transaction.commit()
-            except BaseException:  # refused by a deferred constraint, or lost: if it landed all the same, we are fenced
-                self._undo(actions, before)
-                raise
+                await transaction.commit()
+        except BaseException as error:  # refused by a deferred constraint, or lost
+            if trouble(error) is Trouble.LOST:
+                marks = {action.id: action.outcome for action in ours}
+                self._unsure |= {settlement.id: (marks[settlement.id], settlement) for settlement in written}
+            self._undo(actions, before)
+            raise
         self._landed(written)
         self._scope.entered.difference_update(before)
         for action in ours:
@@ -75,11 +87,17 @@ class HandlerTransactions:
 
     def _undo(self, actions: Sequence[Action[Any]], before: dict[int, Outcome | None]) -> None:
         for action in actions:
-            action.outcome = before[action.id]
+            if action.id not in self._scope.settled:
+                action.outcome = before[action.id]
         self._scope.entered.difference_update(before)
 
     async def _enter(self, connection: Pooled, batch: Batch[Any], actions: Sequence[Action[Any]]) -> list[Action[Any]]:
         still = await self._store.lock_claimed(connection, self._scope.run_id, [action.id for action in actions])
+        for action in actions:
+            if action.id in self._unsure and action.id not in still:  # so that commit had landed
+                action.outcome, settlement = self._unsure.pop(action.id)
+                self._scope.settled.add(action.id)
+                self._landed([settlement])
         gone = [action for action in actions if action.id not in still and action.id not in self._scope.settled]
         self._scope.withdrawn.update(action.id for action in gone)
         batch.drop(gone)

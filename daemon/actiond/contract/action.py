@@ -7,11 +7,11 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from actiond.rules.error_policy import PLAIN, ErrorPolicy
 from actiond.words import duration, json_text
 from actiond.words.claimed import ClaimedRow
 from actiond.words.errors import BatchClosed
 from actiond.words.outcome import (
-    ALLOW_RETRY,
     Canceled,
     Completed,
     Deferred,
@@ -38,6 +38,7 @@ class Scope:
     withdrawn: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)  # inside batch.transaction(): decided for good
     entered: set[int] = field(default_factory=set)  # inside one that is open: what is marked there does not count yet
+    on_error: ErrorPolicy = PLAIN  # of the processor
 
 
 class Action(Generic[T]):
@@ -105,8 +106,14 @@ class Action(Generic[T]):
         """Done. `result` is kept with the row as JSON; `final` ends a recurring action. BatchClosed after the end."""
         return self._mark(_DONE if result is None and not final else Completed(result, final))
 
-    def fail(self, error: Any, behavior: RetryBehavior = ALLOW_RETRY, *, after: Duration | None = None) -> Failed:
-        """Not done; `behavior` says what it costs, `after` when again (default: the processor's interval)."""
+    def fail(self, error: Any, behavior: RetryBehavior | None = None, *, after: Duration | None = None) -> Failed:
+        """Not done; `behavior` says what it costs, `after` when again (default: the processor's interval).
+
+        Without a behavior an exception costs what the processor says of its class (dead_on, retry_on), anything
+        else a retry.
+        """
+        if behavior is None:
+            behavior = self._scope.on_error.behavior(error)
         if after is not None:
             duration.seconds(after)  # a wrong duration is the author's error here, not a failure later
         return self._mark(Failed(error, RetryBehavior(behavior), after))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from actiond.contract.action import Action, Scope
-from actiond.words.errors import NotInThisBatch, NoTransaction
-from actiond.words.outcome import ALLOW_RETRY, Duration, RetryBehavior
+from actiond.words.errors import NotInThisBatch, NoTransaction, RowsDoNotFit
+from actiond.words.outcome import Duration, RetryBehavior
 
 T = TypeVar("T")
+
+#: An action, and the arguments of its statement.
+Argued = tuple[Action[Any], tuple[Any, ...]]
 
 
 class Transactions(Protocol):
     """Opens a transaction in which writes and marks commit together."""
 
     def __call__(self, batch: Batch[Any], actions: Sequence[Action[Any]]) -> AbstractAsyncContextManager[Any]: ...
+
+    async def execute_each(self, batch: Batch[Any], sql: str, rows: Sequence[Argued]) -> list[Action[Any]]:
+        """What is accepted commits with its completion; what the database refuses fails alone."""
 
 
 class Batch(Sequence[Action[T]], Generic[T]):
@@ -67,7 +73,7 @@ class Batch(Sequence[Action[T]], Generic[T]):
         self,
         actions: Iterable[Action[T]] | None,
         error: Any,
-        behavior: RetryBehavior = ALLOW_RETRY,
+        behavior: RetryBehavior | None = None,
         *,
         after: Duration | None = None,
     ) -> None:
@@ -85,6 +91,38 @@ class Batch(Sequence[Action[T]], Generic[T]):
             raise NoTransaction("this batch has no database behind it (run_batch runs without one)")
         return self._transactions(self, list(self._own(actions)))
 
+    async def execute_each(
+        self,
+        sql: str,
+        rows: Iterable[Sequence[Any]] | Callable[[Action[T]], Sequence[Any]],
+        actions: Iterable[Action[T]] | None = None,
+    ) -> list[Action[T]]:
+        """Run `sql` once for each action (default: all of the batch); gives those whose row was accepted.
+
+        `rows` has a tuple of arguments for each action, in the order of the batch, or is a function that makes it
+        of an action. All run in one transaction, and in one round trip. If the database refuses a value, halves of
+        them run in transactions of their own until the bad one is alone: it has failed with what the database
+        said, every other is completed, each together with what it wrote. An action whose tuple cannot be made
+        fails alone, too. RowsDoNotFit if there is not one tuple for each; errors of the statement itself are
+        raised, and those of the connection after some tries. An action is decided by this for good.
+        """
+        if self._transactions is None:
+            raise NoTransaction("this batch has no database behind it (run_batch runs without one)")
+        chosen = list(self._own(actions))
+        argued: list[Argued] = []
+        if callable(rows):
+            for action in chosen:
+                try:
+                    argued.append((action, _arguments(rows(action))))
+                except Exception as wrong:  # user code, for this action
+                    action.fail(wrong)
+        else:
+            given = [_arguments(row) for row in rows]
+            if len(given) != len(chosen):
+                raise RowsDoNotFit(f"{len(given)} tuples for {len(chosen)} actions")
+            argued = list(zip(chosen, given, strict=True))
+        return await self._transactions.execute_each(self, sql, argued)
+
     def drop(self, gone: Iterable[Action[T]]) -> None:
         """Take actions that are no longer ours out of the batch (used by `transaction`)."""
         left = {id(action) for action in gone}
@@ -99,3 +137,9 @@ class Batch(Sequence[Action[T]], Generic[T]):
             if id(action) not in mine:
                 raise NotInThisBatch(f"action {action.id}")
         return chosen
+
+
+def _arguments(row: Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(row, str | bytes | Mapping) or not isinstance(row, Iterable):
+        raise RowsDoNotFit(f"not {row!r}")
+    return tuple(row)

@@ -14,7 +14,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
@@ -23,6 +23,7 @@ from pydantic_core import SchemaError, from_json
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
 from actiond.contract.policy import Policy, as_stored, declared
+from actiond.rules.error_policy import PLAIN, Classes, ErrorPolicy
 from actiond.words import json_text
 from actiond.words.errors import PayloadInvalid, ProcessorInvalid
 
@@ -50,6 +51,8 @@ class Processor:
     payload: TypeAdapter[Any] | None = None  # None: JSON as it is
     where: str = ""  # file:line of the handler
     built_in: Policy = field(default_factory=Policy)
+    on_error: ErrorPolicy = PLAIN
+    isolate: bool = False  # may be called again in halves when it raises
     is_async: bool = field(init=False)  # False: the handler runs in a worker thread
 
     def __post_init__(self) -> None:
@@ -78,18 +81,76 @@ class Processor:
         return self.handler(*args, **kwargs)
 
 
-def processor(name: str, **knobs: Any) -> Callable[[Handler], Processor]:
+def processor(
+    name: str, *, dead_on: Classes = (), retry_on: Classes = (), **knobs: Any
+) -> Callable[[Handler], Processor]:
     """One action a call: what the handler returns is the result, what it raises is the failure.
 
-    `knobs` are those of Policy: retries=3, retry_interval="5 min", timeout="30 s", concurrency=10, ...
+    `dead_on` and `retry_on` are exception classes: what costs the action its life, and what a retry (the nearest
+    class decides; what neither names is retried, but dies when `retry_on` is given). `knobs` are those of Policy:
+    retries=3, retry_interval="5 min", timeout="30 s", concurrency=10, ...
     """
-    built_in = Policy(concurrency=EACH_CONCURRENCY)
-    return lambda handler: declare(name, handler, knobs, batch=False, built_in=built_in, frame=sys._getframe(1))
+    built_in, given = Policy(concurrency=EACH_CONCURRENCY), {"dead_on": dead_on, "retry_on": retry_on, **knobs}
+    return lambda handler: declare(name, handler, given, batch=False, built_in=built_in, frame=sys._getframe(1))
 
 
-def batch_processor(name: str, **knobs: Any) -> Callable[[Handler], Processor]:
-    """Many actions a call: the handler marks each. `concurrency` counts batches here; its default is 1."""
-    return lambda handler: declare(name, handler, knobs, batch=True, built_in=Policy(), frame=sys._getframe(1))
+def batch_processor(
+    name: str,
+    *,
+    dead_on: Classes = (),
+    retry_on: Classes = (),
+    isolate: bool = False,
+    idempotent: bool = False,
+    transactional: bool = False,
+    **knobs: Any,
+) -> Callable[[Handler], Processor]:
+    """Many actions a call: the handler marks each. `concurrency` counts batches here; its default is 1.
+
+    `isolate`: a handler that raises is called again, in halves of the actions it has not marked, until the culprit
+    stands alone. Only for one that is `idempotent` (a second call with the same actions does no harm) or
+    `transactional` (it writes through batch.transaction() and execute_each, and nowhere else).
+    """
+    given = {"dead_on": dead_on, "retry_on": retry_on, **knobs}
+    given |= {"isolate": isolate, "idempotent": idempotent, "transactional": transactional}
+    return lambda handler: declare(name, handler, given, batch=True, built_in=Policy(), frame=sys._getframe(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """What an author says of a handler that no operator can override."""
+
+    dead_on: Classes = ()
+    retry_on: Classes = ()
+    isolate: bool = False
+    idempotent: bool = False
+    transactional: bool = False
+
+    def on_error(self) -> ErrorPolicy:
+        """ProcessorInvalid for what is no exception class, or stands in both lists."""
+        try:
+            return ErrorPolicy.of(self.dead_on, self.retry_on)
+        except ValueError as wrong:
+            raise ProcessorInvalid(f"{wrong}") from None
+
+    def isolates(self, batch: bool) -> bool:
+        """ProcessorInvalid for a handler that may not be called again, and for a promise that nobody needs."""
+        for name in ("isolate", "idempotent", "transactional"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ProcessorInvalid(f"{name}: True or False, not {value!r}")
+        if not batch and (self.isolate or self.idempotent or self.transactional):
+            raise ProcessorInvalid("only the batch of a batch processor can be isolated: here each action stands alone")
+        promised = [name for name in ("idempotent", "transactional") if getattr(self, name)]
+        if self.isolate and not promised:
+            raise ProcessorInvalid(
+                "isolate=True calls the handler again with actions that it has seen: say idempotent=True if that does "
+                "no harm, or transactional=True if it writes only through batch.transaction() and execute_each"
+            )
+        if promised and not self.isolate:
+            raise ProcessorInvalid(f"{promised[0]}=True says nothing without isolate=True")
+        return self.isolate
+
+
+_SAID = tuple(each.name for each in fields(Says))
 
 
 def declare(
@@ -101,9 +162,10 @@ def declare(
     built_in: Policy,
     frame: types.FrameType | None = None,
 ) -> Processor:
-    """The decorators' work. ProcessorInvalid with file and line for whatever is wrong."""
+    """The decorators' work; `knobs` and what `Says` has. ProcessorInvalid with file and line for whatever is wrong."""
     code = getattr(_written(handler), "__code__", None)
     where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
+    says = Says(**{word: knobs[word] for word in _SAID if word in knobs})
     try:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.isprintable():
             raise ProcessorInvalid("a name has 1 to 255 characters that can be printed, no comma and no white space")
@@ -111,10 +173,12 @@ def declare(
             name=name,
             handler=handler,
             batch=batch,
-            given=declared(knobs),
+            given=declared({knob: value for knob, value in knobs.items() if knob not in _SAID}),
             payload=_payload(handler, Batch if batch else Action, frame),
             where=where,
             built_in=built_in,
+            on_error=says.on_error(),
+            isolate=says.isolates(batch),
         )
     except ProcessorInvalid as wrong:
         said = " ".join(" ".join(map(str, wrong.args)).split())

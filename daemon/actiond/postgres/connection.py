@@ -25,6 +25,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_S = 5.0
 _NO_ANSWER = "no answer"
+_MISCALLED = "the server expects"  # so many arguments: asyncpg has no class of its own for it
 COMMAND_S = 10.0  # client side; a little above the server's own statement_timeout
 _SERVER_SETTINGS = {
     "search_path": "",  # every name in sql/ is qualified
@@ -58,9 +59,9 @@ class Trouble(Enum):
 def trouble(error: BaseException) -> Trouble:
     """Classify. Anything unknown counts as a lost connection: reconnecting is always safe."""
     if not isinstance(error, asyncpg.PostgresError):
-        return Trouble.LOST
+        return Trouble.MISFIT if _MISCALLED in str(error) else Trouble.LOST
     state = error.sqlstate or ""
-    if state[:2] in ("22", "23", "54", "P0"):  # 54: beyond a limit; P0: a trigger said no
+    if state[:2] in ("22", "23", "44", "54", "P0"):  # 44: a view's check; 54: beyond a limit; P0: a trigger said no
         return Trouble.REFUSED
     if state[:2] == "40" or state in ("55P03", "57014"):
         return Trouble.BUSY

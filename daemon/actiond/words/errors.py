@@ -51,6 +51,10 @@ class PayloadInvalid(AuthorError):
     """The payload does not fit."""
 
 
+class RowsDoNotFit(AuthorError):
+    """execute_each needs one tuple of arguments for each action."""
+
+
 class NoTransaction(AuthorError):
     """A transaction cannot be opened here."""
 

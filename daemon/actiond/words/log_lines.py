@@ -170,6 +170,10 @@ class LogLine(StrEnum):
         "debug batch_finished(processor, run_id, completed, failed, retried, deferred, canceled, took_s)",
         "A handler has ended and every action of its batch has an outcome.",
     )
+    BATCH_ISOLATED = (
+        "warning batch_isolated(processor, run_id, actions, calls, culprits, undecided, took_s, error)",
+        "A batch handler raised and was called again in halves; `culprits` made it raise alone, `error` is the first.",
+    )
     ACTION_FAILED = (
         "error action_failed(processor, run_id, action_id, status, error, retries_left, retry_in_s)",
         "One attempt of an action failed; `status` says whether it comes back or that was the last.",
