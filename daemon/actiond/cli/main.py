@@ -26,6 +26,7 @@ COMMANDS = {
     "status": ("status", "What is waiting, running, failing; the daemons; problems."),
     "ls": ("ls", "List actions."),
     "show": ("show", "One action: its row, its runs, its history."),
+    "explain": ("explain", "Why is this row not running?"),
     "check": ("check", "Check what must always hold; reads only."),
     "torture": ("torture", "Check the promise on this machine, by killing everything."),
     "processors": ("processors", "The policy of each processor, and where each value comes from."),

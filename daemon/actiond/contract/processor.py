@@ -64,9 +64,9 @@ class Processor:
         return self.built_in.overridden(self.given)
 
     def stored(self) -> tuple[str, str]:
-        """(declared, built-in) as JSON for actiond.processor."""
+        """(declared, built-in) as JSON for actiond.processor. `batch` is no knob: what a call holds, for who counts."""
         mine = as_stored(self.policy, frozenset(self.given))
-        return json_text.dumps(mine), json_text.dumps(as_stored(self.built_in))
+        return json_text.dumps(mine), json_text.dumps({**as_stored(self.built_in), "batch": self.batch})
 
     def decode(self, data: str) -> Any:
         """One payload. PayloadInvalid says what does not fit."""

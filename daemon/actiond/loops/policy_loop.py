@@ -44,6 +44,7 @@ class PolicyLoop:
         self._built_in = built_in  # a processor made of a built-in was added or changed
         self._wakes: set[str] = set()
         self._warned: set[str] = set()
+        self._served: tuple[int, list[str]] = (0, [])  # daemon, names: what the row of this daemon says
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -66,6 +67,7 @@ class PolicyLoop:
             poll = await self._store.poll()
             waiting = await self._store.waiting_names()
             await self._look_for_withdrawn()
+            await self._tell_what_is_served()
         except Exception as error:  # the boundary of a connection
             self._wakes |= wakes
             log.warning(LogLine.CONNECTION_LOST, connection="poll", error=in_words(error), retry_in_s=1.0)
@@ -73,6 +75,13 @@ class PolicyLoop:
         self._apply(poll)
         self._warn(waiting)
         return self._interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - so that daemons do not poll in step
+
+    async def _tell_what_is_served(self) -> None:
+        """Built-ins and reloads bring processors that this daemon did not have when it registered."""
+        served = (self._actions.daemon, sorted(self._loops))
+        if served != self._served:
+            await self._store.serve(*served)
+            self._served = served
 
     async def _look_for_withdrawn(self) -> None:
         """The same that a notification tells at once."""
@@ -94,6 +103,8 @@ class PolicyLoop:
                 self._built_in(name, standing)
         for name, loop in self._loops.items():
             self._update(loop, poll.processors.get(name) or Standing({}))
+        if len(self._loops) != len(self._served[1]):
+            self.bell.ring()  # tell it at once
 
     def _update(self, loop: ProcessorLoop, standing: Standing) -> None:
         before = loop.crew.policy

@@ -118,13 +118,14 @@ class ProcessorLoop:
 
     def shut(self) -> list[gate.Shut]:
         """Why this processor may not claim; empty = it may."""
-        world = self._world
+        world, policy = self._world, self.crew.policy
         return gate.shut(
             gate.Circumstances(
                 stopping=world.stopping,
                 cut_off=world.cut_off,
                 paused=world.paused,
-                enabled=self.crew.policy.enabled,
+                enabled=policy.enabled,
+                woken=policy.run_on_insert or self.woken_at is not None,
                 unsaved=self.writer.unsaved,
                 unsaved_max=world.unsaved_max,
             )
@@ -171,8 +172,6 @@ class ProcessorLoop:
     async def _claim(self, wanted: int) -> float | None:
         policy = self.crew.policy
         held = self._doorbell.holds(self.name)  # before the claim: only then is an empty claim the last word
-        if not policy.run_on_insert and self.woken_at is None:
-            return await self._flush()
         times, ids, whole = self._watermark.begin(time.monotonic())
         due_at = None if policy.run_on_insert else self.woken_at
         with self.crew.asking() as suspects:
@@ -199,11 +198,6 @@ class ProcessorLoop:
     def _flush_in_s(self) -> float | None:
         crew = self.crew
         return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
-
-    async def _flush(self) -> float | None:
-        if self.writer.waiting:
-            await self.writer.send(None)
-        return None
 
     async def _send(self, claim: Claim) -> Answer:
         policy = self.crew.policy

@@ -47,6 +47,10 @@ class ProcessorStore:
         for name, declared, built_in in processors:
             await self._pool.execute(self._sql["declare_processor"], name, declared, built_in)
 
+    async def serve(self, daemon: int, names: Sequence[str]) -> None:
+        """What this daemon runs, for all to see."""
+        await self._pool.execute(self._sql["serve"], daemon, names)
+
     async def poll(self) -> Poll:
         """All policies, stored wakes, and who has rows due, in one statement."""
         rows = await self._pool.fetch(self._sql["poll"])

@@ -1,4 +1,4 @@
-"""Durations: "5 min" and timedelta, both ways. Python knows only durations; times belong to the database."""
+"""Durations: "5 min" and timedelta, both ways; counts. Python knows only durations: times belong to the database."""
 
 from __future__ import annotations
 
@@ -71,3 +71,8 @@ def in_words(amount_s: float) -> str:
         elif words:
             break
     return " ".join(words[:2])
+
+
+def counted(count: int, what: str) -> str:
+    """1, "row" -> "1 row"; 2000 -> "2,000 rows"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
