@@ -50,6 +50,9 @@ bench: $(READY) ## the benchmark: under four minutes, each figure with its targe
 pages: $(READY) ## write the pages that are made from code: settings, log lines
 	@$(BIN)/python -m actiond.host.pages
 
+schema: $(READY) ## write sql/schema.sql anew: what a migrated database looks like, for `actiond doctor`
+	@$(BIN)/python tests/schema.py
+
 lock: $(READY) ## write requirements.lock anew (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --all-extras --group dev pyproject.toml -o requirements.lock
@@ -57,4 +60,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all check bench pages lock clean
+.PHONY: help setup demo dev quick test test-all check bench pages schema lock clean

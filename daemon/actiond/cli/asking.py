@@ -10,7 +10,7 @@ import click
 
 from actiond.host import settings
 from actiond.postgres import migrate
-from actiond.postgres.connection import Connection, first_connect, for_people
+from actiond.postgres.connection import Connection, first_connect, for_people, patient
 
 T = TypeVar("T")
 
@@ -18,24 +18,31 @@ dsn_option = click.option("--dsn", help="The database (default: ACTIOND_DSN).")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
 
 
-def ask(dsn: str | None, question: Callable[[Connection], Awaitable[T]]) -> T:
-    """Connect, check the schema, ask, close."""
+def ask(dsn: str | None, question: Callable[[Connection], Awaitable[T]], patience_s: float | None = None) -> T:
+    """Connect, check the schema, ask, close. `patience_s`: how long a statement may take, if not the usual seconds."""
     chosen = settings.read(dsn=dsn)
 
     async def asked() -> T:
-        connection = await first_connect(chosen.work_dsn, "actiond cli")
+        patience = None if patience_s is None else patient(patience_s)
+        connection = await first_connect(chosen.work_dsn, "actiond cli", patience)
         try:
             await migrate.check(connection)
             return await question(connection)
-        except Exception as error:  # the boundary of a connection
-            said = for_people(error)
-            if said is None:
-                raise
-            raise said from None
         finally:
             connection.terminate()
 
-    return anyio.run(asked)
+    return anyio.run(politely, asked)
+
+
+async def politely(question: Callable[[], Awaitable[T]]) -> T:
+    """Its answer; an error of the database in one line."""
+    try:
+        return await question()
+    except Exception as error:  # the boundary of a connection
+        said = for_people(error)
+        if said is None:
+            raise
+        raise said from None
 
 
 def action_id(context: click.Context, parameter: click.Parameter, value: Any) -> int:

@@ -2,7 +2,7 @@
 
 A command is imported when it is called, so `actiond --help` stays quick. Exit codes: 0 done; 1 something is
 wrong, and the line says what; 2 a wrong setting or option; 3 the database does not answer; 4 the schema does
-not fit; 70 a bug of actiond; 75 stopped, but a handler had to be left behind.
+not fit; 70 a bug of actiond; 75 stopped, but a handler had to be left behind. `doctor`: 1 a warning, 2 an error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ COMMANDS = {
     "ls": ("ls", "List actions."),
     "show": ("show", "One action: its row, its runs, its history."),
     "explain": ("explain", "Why is this row not running?"),
+    "doctor": ("doctor", "Is the system healthy? What is wrong, why it matters, and what helps."),
     "check": ("check", "Check what must always hold; reads only."),
     "torture": ("torture", "Check the promise on this machine, by killing everything."),
     "processors": ("processors", "The policy of each processor, and where each value comes from."),

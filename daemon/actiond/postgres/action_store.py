@@ -87,9 +87,7 @@ class ActionStore:
         run_id = await self.draw_run_id() if claim else 0
         daemon = self.daemon
         try:
-            records = await self._pool.fetch(
-                self._sql["step"], daemon, *_outcome_arrays(parcel), *_claim_arguments(claim, run_id)
-            )
+            records = await self._pool.fetch(self._sql["step"], *step_arguments(daemon, parcel, claim, run_id))
         except Exception as error:
             if trouble(error) is Trouble.LOST:
                 raise AnswerLost(run_id) from error
@@ -110,12 +108,7 @@ class ActionStore:
                     room = limit - await connection.fetchval(self._sql["running_globally"], claim.processor, batch)
                 rows = claim.limit if batch and room > 0 else min(claim.limit, room)
                 within = _with_limit(claim, max(0, rows))
-                records = await connection.fetch(
-                    self._sql["step"],
-                    daemon,
-                    *_outcome_arrays(Parcel()),
-                    *_claim_arguments(within, run_id),
-                )
+                records = await connection.fetch(self._sql["step"], *step_arguments(daemon, Parcel(), within, run_id))
         except Exception as error:
             if trouble(error) is Trouble.LOST:
                 raise AnswerLost(run_id) from error
@@ -126,9 +119,7 @@ class ActionStore:
 
     async def settle_within(self, connection: Pooled, parcel: Parcel) -> list[Settlement]:
         """Write outcomes in the caller's transaction; gives those that did not land."""
-        records = await connection.fetch(
-            self._sql["step"], self.daemon, *_outcome_arrays(parcel), *_claim_arguments(None, 0)
-        )
+        records = await connection.fetch(self._sql["step"], *step_arguments(self.daemon, parcel, None, 0))
         return _answer(records, parcel, 0, self.daemon).fenced
 
     async def lock_claimed(self, connection: Pooled, run_id: int, ids: Sequence[int]) -> set[int]:
@@ -170,6 +161,11 @@ class ActionStore:
         """Seconds until the next row is due; None = nothing is scheduled."""
         due_s: float | None = await self._pool.fetchval(self._sql["next_due"], processor)
         return due_s
+
+
+def step_arguments(daemon: int, parcel: Parcel, claim: Claim | None, run_id: int) -> tuple[Any, ...]:
+    """Those of sql/step.sql, in order."""
+    return (daemon, *_outcome_arrays(parcel), *_claim_arguments(claim, run_id))
 
 
 def _with_limit(claim: Claim, limit: int) -> Claim:

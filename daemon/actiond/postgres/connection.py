@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeAlias
@@ -100,6 +101,18 @@ def for_people(error: Exception) -> OperatorError | None:
     ):
         return DatabaseUnreachable(f"the connection was lost: {in_words(error)}. Try again.")
     return None
+
+
+def patient(seconds: float) -> dict[str, str]:
+    """For a session that asks what takes long, as `actiond check`: settings for `connect`. Give each fetch a timeout
+    a little above, or COMMAND_S ends it."""
+    return {"statement_timeout": f"{max(1, round(seconds * 1000))}ms"}
+
+
+def realtime_s() -> float:
+    """The clock of this host, to compare it with the server's, and for nothing else: when something happened is the
+    database's word."""
+    return time.clock_gettime(time.CLOCK_REALTIME)
 
 
 async def connect(dsn: str, *, name: str = "actiond", settings: Mapping[str, str] | None = None) -> Connection:

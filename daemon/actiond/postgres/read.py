@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
+
 from actiond.postgres.connection import Connection
 from actiond.postgres.statements import Statements
 from actiond.words import json_text
 from actiond.words.duration import in_words
+from actiond.words.errors import OperatorError
 
 COUNT_AT_MOST = 10_000
 QUIET_S = 5.0  # a daemon that beats every second and was not seen for this long
-_PATIENT_S = 300.0  # the invariants of a long history are no hot path
+_MARGIN_S = 5.0  # the server gives up first, and says so
 
 _sql = Statements()
 
@@ -113,6 +116,16 @@ async def wake(connection: Connection, names: list[str]) -> None:
     await connection.execute(_sql["wake"], ",".join(names))
 
 
-async def invariants(connection: Connection) -> list[dict[str, Any]]:
-    """Each with how many rows break it (counting stops) and one of them."""
-    return [dict(row) for row in await connection.fetch(_sql["invariants"], COUNT_AT_MOST, timeout=_PATIENT_S)]
+async def invariants(connection: Connection, within_s: float) -> list[dict[str, Any]]:
+    """Each with how many rows break it (counting stops) and one of them. On a connection that is `patient`.
+
+    OperatorError if it took longer than `within_s`: it reads whole tables.
+    """
+    try:
+        rows = await connection.fetch(_sql["invariants"], COUNT_AT_MOST, timeout=within_s + _MARGIN_S)
+    except (asyncpg.QueryCanceledError, TimeoutError):
+        raise OperatorError(
+            f"the check was not done within {in_words(within_s)}: it reads whole tables. "
+            f"Give it longer: --timeout '{in_words(4 * within_s)}'."
+        ) from None
+    return [dict(row) for row in rows]
