@@ -18,6 +18,7 @@ class ALoop:
         self.withdrawn: list[tuple[int, int]] = []
         self.crew = SimpleNamespace(
             policy=SimpleNamespace(run_on_insert=run_on_insert),
+            runs=[8],
             withdraw=lambda run, action: self.withdrawn.append((run, action)),
             running=1,
             forget=lambda: self.forgotten.append(True),
@@ -78,11 +79,17 @@ async def test_news_that_make_no_sense_are_ignored() -> None:
     for payload in ("", "1", "7 x 9", "7 8 9 10", "7 -8 9", "\u0667 8 9", "7 " + "9" * 40 + " 1", "a" * 7999):
         ears.heard(WITHDRAWN, payload)
     ears.heard("another_channel", "7 8 9")
-    assert a.withdrawn == []
-    ears.heard(WITHDRAWN, "6 8 9")
-    assert a.withdrawn == [], "that was for daemon 6"
+    ears.heard(WITHDRAWN, "6 8 9")  # for daemon 6
+    ears.heard(WITHDRAWN, "7 5 9")  # of a run that is not here
+    assert await rung(ears.policy) == [False]
+
+
+async def test_that_a_row_was_withdrawn_is_believed_only_when_the_row_says_so() -> None:
+    a = ALoop()
+    ears = hearing(a=a)
     ears.heard(WITHDRAWN, "7 8 9")
-    assert a.withdrawn == [(8, 9)]
+    assert a.withdrawn == []
+    assert await rung(ears.policy) == [True]
 
 
 async def test_a_changed_policy_is_read_at_once() -> None:

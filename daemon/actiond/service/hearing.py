@@ -48,12 +48,16 @@ class Hearing:
 
     def heard(self, channel: str, payload: str) -> None:
         """A notification. Anybody may send anything: what makes no sense is ignored."""
-        if channel == POLICY and self.policy is not None:
-            self.policy.bell.ring()
+        if channel == POLICY:
+            self._poll_soon()
         elif channel == WAKE:
             self._wake({name.strip() for name in payload.split(",") if name.strip()})
         elif channel == WITHDRAWN:
             self._withdraw(payload.split())
+
+    def _poll_soon(self) -> None:
+        if self.policy is not None:
+            self.policy.bell.ring()
 
     def _wake(self, names: set[str]) -> None:
         log.debug(LogLine.WAKE_RECEIVED, processors=sorted(names))
@@ -71,10 +75,10 @@ class Hearing:
     def _withdraw(self, numbers: list[str]) -> None:
         if len(numbers) != 3 or not all(n.isascii() and n.isdigit() and len(n) < 19 for n in numbers):
             return
-        daemon, run_id, action_id = map(int, numbers)
-        if daemon == self._store.daemon:
-            for loop in self._loops.values():
-                loop.crew.withdraw(run_id, action_id)
+        daemon, run_id, _ = map(int, numbers)
+        if daemon == self._store.daemon and any(run_id in loop.crew.runs for loop in self._loops.values()):
+            # Anybody who may connect can send this, so the rows are asked whether it is true.
+            self._poll_soon()
 
     def registered(self, daemon: int) -> None:
         """A new id: at the start, or after this daemon was declared dead."""
@@ -116,8 +120,7 @@ class Hearing:
             log.info(LogLine.LISTENER_RESTORED, down_s=round(time.monotonic() - self._down_since_s, 2))
             self._down_since_s = None
         self.look_again()
-        if self.policy is not None:
-            self.policy.bell.ring()
+        self._poll_soon()
 
 
 def cancel_running(loops: dict[str, ProcessorLoop], why: Stop) -> int:
