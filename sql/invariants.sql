@@ -20,7 +20,7 @@ with broken (name, id) as (
                        where r.id = a.run_id and r.daemon = a.claimed_by and r.finished_at is null
                          and a.id = any(r.actions)) limit $1)
   union all
-  (select 'completed_rows_have_no_error', a.id from actiond.action a
+  (select 'completed_rows_have_no_error', a.id from actiond.action_list a  -- which tells everybody whether there is one
     where a.status = 'completed' and a.error is not null limit $1)
   union all
   (select 'runs_count_no_more_than_they_hold', r.id from actiond.run r

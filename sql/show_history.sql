@@ -2,4 +2,4 @@
 --   $1 id bigint
 --   returns at, event, run_id, attempt, by, detail
 --   called by: read.action
-select h.at, h.event, h.run_id, h.attempt, h.by, h.detail from actiond.history h where h.action_id = $1 order by h.id
+select h.at, h.event, h.run_id, h.attempt, h.by, h.detail from actiond.history_list h where h.action_id = $1 order by h.id

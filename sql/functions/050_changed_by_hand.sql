@@ -1,6 +1,7 @@
 -- A status set by a person always beats a late outcome.
 --
--- Fires for changes that are not a daemon's: a daemon's outcome is the one update that lets go of a claim.
+-- Fires for changes that are not a daemon's: a daemon's outcome is the one update that lets go of a claim and
+-- gives the row its end, or lets it wait for its children. Whoever imitates that by hand needs the right to write claimed_by and finished_at.
 -- The row loses its claim and gets a fresh fence, so that nothing the daemon still says about it is heard;
 -- the daemon is told which run lost a row; history keeps who did it. Rows that become due ring the bell.
 -- SECURITY DEFINER, so that whoever may edit a row need not be able to write history.
@@ -45,6 +46,7 @@ end $$;
 create or replace trigger action_changed_by_hand
   before update of status, next_eligible_at on actiond.action
   for each row
-  when (   old.status <> new.status and not (old.claimed_by <> 0 and new.claimed_by = 0)
+  when (   old.status <> new.status
+           and (old.claimed_by = 0 or new.claimed_by <> 0 or new.finished_at is null and new.waits_for is null)
         or new.status = 'pending' and new.claimed_by = 0 and new.next_eligible_at < old.next_eligible_at)
   execute function actiond.changed_by_hand();

@@ -1,4 +1,7 @@
 -- What people read. `running` is derived here and nowhere stored.
+--
+-- A view reads with its owner's rights. So columns that may hold somebody's data are shown to those who may select
+-- them from the table itself, asked once a query; to others only that there is something.
 create or replace view actiond.action_list as
 select a.id,
        'A-' || lpad(a.id::text, 8, '0') as ref,
@@ -8,7 +11,15 @@ select a.id,
        a.next_eligible_at, a.created_at, a.started_at, a.finished_at,
        nullif(a.claimed_by, 0) as daemon,
        nullif(a.run_id, 0) as run_id,
-       a.created_by, a.error, a.data, a.result, a.state,
+       a.created_by,
+       case when a.error is null or (select pg_catalog.has_column_privilege('actiond.action', 'error', 'select'))
+            then a.error else '(hidden)' end as error,
+       case when (select pg_catalog.has_column_privilege('actiond.action', 'data', 'select'))
+            then a.data else '"(hidden)"' end as data,
+       case when a.result is null or (select pg_catalog.has_column_privilege('actiond.action', 'result', 'select'))
+            then a.result else '"(hidden)"' end as result,
+       case when a.state is null or (select pg_catalog.has_column_privilege('actiond.action', 'state', 'select'))
+            then a.state else '"(hidden)"' end as state,
        a.parent_id, a.waits_for, a.waits_on, a.repeat_every
   from actiond.action a;
 

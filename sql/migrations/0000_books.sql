@@ -1,5 +1,11 @@
 -- The books of migrate itself: before everything else, and harmless when repeated.
-create schema if not exists actiond;
+do $$
+begin
+  -- Asked first: `if not exists` wants the right to create schemas even where there is nothing to create.
+  if pg_catalog.to_regnamespace('actiond') is null then
+    create schema actiond;
+  end if;
+end $$;
 create table if not exists actiond.migration (
   version    integer     primary key,   -- 0 = the functions as a whole
   name       text        not null,

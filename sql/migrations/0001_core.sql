@@ -23,6 +23,7 @@ create table actiond.daemon (
   lease_until   timestamptz not null,                                       -- frozen or cut off beyond this: dead
   ended_at      timestamptz,                                                -- stopped, or declared dead
   ended         text,
+  locks         boolean     not null default true,  -- holds a liveness lock; else only the lease tells that it died
   constraint ended_is_stopped_or_died check (ended in ('stopped', 'died') and ended_at is not null or ended is null)
 ) with (fillfactor = 50);
 create index daemon_alive on actiond.daemon (id) where ended_at is null;

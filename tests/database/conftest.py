@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import Pool
-from support.database import Database
+from support.database import Database, Server
+from support.roles import Peopled, peopled_database
 from support.work import pool_of, store_of
 
 
@@ -33,3 +35,30 @@ async def a_role(db: Database) -> AsyncIterator[str]:
     yield name
     await owner.execute(f"drop owned by {name}; drop role {name}")
     await owner.close()
+
+
+@pytest.fixture(scope="module")
+def peopled(server: Server, template: str) -> Iterator[Peopled]:
+    """A database with the roles and a few rows (1 waits, 2 runs, 3 failed, 4 is completed); left as it was."""
+    with peopled_database(server, template) as peopled:
+        asyncio.run(_fill(peopled))
+        yield peopled
+
+
+async def _fill(peopled: Peopled) -> None:
+    async with peopled.connected("postgres") as conn:
+        await conn.execute(
+            "insert into actiond.action (processor, data) select 'p', '\"private\"' from generate_series(1, 4)"
+        )
+        await conn.execute(
+            "update actiond.action set claimed_by = 7, run_id = 7, attempts = 1, started_at = now() where id <> 1"
+        )
+        await conn.execute(
+            """update actiond.action set claimed_by = 0, finished_at = now(), error = 'private', result = '"private"',
+                      state = '"private"', status = case id when 3 then 'failed' else 'completed' end where id > 2"""
+        )
+        await conn.execute("insert into actiond.history (action_id, event, detail) values (3, 'failed', 'private')")
+        await conn.execute("insert into actiond.processor (name) values ('p')")
+        await conn.execute(
+            "insert into actiond.run (id, processor, daemon, actions, started_at) values (7, 'p', 7, '{2}', now())"
+        )

@@ -333,8 +333,8 @@ async def test_a_clock_that_is_wrong(ward: Ward) -> None:
 
 
 async def test_a_pooler_in_transaction_mode_is_suspected(ward: Ward) -> None:
-    async with running_pooler(ward.db.dsn) as dsn:
-        ward.practice = replace(ward.practice, listen_dsn=dsn)
+    async with running_pooler(ward.db) as pooler:
+        ward.practice = replace(ward.practice, listen_dsn=pooler.dsn)
         found = await ward.finding()
     assert found.name == "listen_silent"
     assert "is this a pooler in transaction mode?" in found.what

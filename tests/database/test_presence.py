@@ -31,3 +31,15 @@ async def test_a_listener_whose_server_falls_silent_is_replaced(db, monkeypatch)
         await eventually(lambda: sessions[-1], within_s=8)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_daemon_that_can_hold_no_lock_is_dead_only_when_its_lease_is_over(conn) -> None:
+    await conn.execute(
+        """insert into actiond.daemon (host, locks, seen_at, lease_until)
+           values ('me', true, now(), now() + '30 s'), ('locks', true, now() - '5 s'::interval, now() + '30 s'),
+                  ('silent', false, now() - '5 s'::interval, now() + '30 s'),
+                  ('over', false, now() - '40 s'::interval, now() - '1 s'::interval)"""
+    )
+    row = await conn.fetchrow(Statements()["beat"], 1, 30.0, 2.5, 100.0)
+    dead = await conn.fetch("select host from actiond.daemon where id = any($1::int[]) order by id", row["dead"])
+    assert [each["host"] for each in dead] == ["locks", "over"]

@@ -1,89 +1,112 @@
-"""A pooler in transaction mode: a client has a connection of the server only while it is in a transaction.
-
-Just enough of the protocol to be one: each client logs in on a connection of its own, which then belongs to all;
-whoever asks next gets the one that rested longest. What the server says to nobody is lost, as notifications are.
-"""
+"""The real PgBouncer before the server of a test. Ended with it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from support.proxy import running_proxy
+import asyncpg
+import pytest
 
-_IDLE = b"Z\0\0\0\x05I"
-_CHUNK = 65536
+from support.database import Database, eventually
 
-Server = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+CONFIG = """
+[databases]
+* = host={host} port={port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = {mode}
+default_pool_size = {size}
+max_client_conn = 200
+server_lifetime = 3600
+logfile = {folder}/log
+pidfile = {folder}/pid
+"""
+
+
+def program() -> str:
+    """Skips where there is none."""
+    found = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if found is None:
+        pytest.skip("pgbouncer is not installed here, and only it can say what works behind it")
+    return found
+
+
+def _started(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """PgBouncer refuses to run as root. Another user must be able to come to its files."""
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam("postgres")
+        user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
 
 
 class Pooler:
-    """Use `running_pooler`."""
+    """One PgBouncer; `dsn` is the database through it."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._resting: deque[Server] = deque()
-        self._all: list[asyncio.StreamWriter] = []
+    def __init__(self, database: Database, folder: Path, mode: str, size: int) -> None:
+        self._program = program()
+        parts = urlsplit(database.dsn)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        query = parse_qs(parts.query)
+        host = query.get("host", [parts.hostname or "127.0.0.1"])[0]
+        user = unquote(parts.username or "postgres")
+        self._config = folder / "pgbouncer.ini"
+        server_port = parts.port or int(query.get("port", ["5432"])[0])
+        self._config.write_text(
+            CONFIG.format(host=host, port=server_port, listen=port, folder=folder, mode=mode, size=size)
+        )
+        (folder / "users").write_text(f'"{user}" "{unquote(parts.password or "")}"\n')
+        self.dsn = f"postgresql://{user}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client, to its end."""
-        server: Server | None = await self._connect()
-        with suppress(ConnectionError):
-            while chunk := await reader.read(_CHUNK):
-                if server is None:
-                    server = self._resting.popleft()
-                    await _drop_what_was_said_to_nobody(server[0])
-                server[1].write(chunk)
-                server = await self._answers(server, reader, writer)
-        writer.close()
+    async def start(self) -> None:
+        """Returns when it answers."""
+        self._process = _started([self._program, str(self._config)], self._folder)
+        await eventually(self._answers)
 
-    async def _answers(
-        self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Server | None:
-        """Pass on what the server says until it waits for more; None once the transaction is over."""
-        said = b""
-        while True:
-            try:
-                chunk = await asyncio.wait_for(server[0].read(_CHUNK), 0.05)
-            except TimeoutError:
-                return server  # in the middle of something: the client goes on
-            writer.write(chunk)
-            await writer.drain()
-            said = (said + chunk)[-len(_IDLE) :]
-            if said == _IDLE:
-                self._resting.append(server)
-                return None
-            if not chunk:
-                raise ConnectionResetError
+    async def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        try:
+            connection = await asyncpg.connect(self.dsn, statement_cache_size=0)
+        except (OSError, asyncpg.PostgresError):
+            return False
+        await connection.close()
+        return True
 
-    async def _connect(self) -> Server:
-        server = await asyncio.open_connection("127.0.0.1", self._port)
-        self._all.append(server[1])
-        return server
-
-    def close(self) -> None:
-        for writer in self._all:
-            writer.transport.abort()
-
-
-async def _drop_what_was_said_to_nobody(reader: asyncio.StreamReader) -> None:
-    with suppress(TimeoutError):
-        while True:
-            await asyncio.wait_for(reader.read(_CHUNK), 0.02)
+    def stop(self) -> None:
+        """At once: clients and servers lose their connections."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
 
 
 @asynccontextmanager
-async def running_pooler(dsn: str) -> AsyncIterator[str]:
-    """The DSN of the same database through a pooler in transaction mode."""
-    async with running_proxy(dsn) as proxy:
-        port = int(proxy.dsn.partition("127.0.0.1:")[2].partition("/")[0])
-        pooler = Pooler(port)
-        listener = await asyncio.start_server(pooler.serve, "127.0.0.1", 0)
-        own = listener.sockets[0].getsockname()[1]
+async def running_pooler(database: Database, mode: str = "transaction", size: int = 4) -> AsyncIterator[Pooler]:
+    """With few connections to the server, so that clients really share them."""
+    with tempfile.TemporaryDirectory(prefix="actiond-pooler-") as folder:
+        pooler = Pooler(database, Path(folder), mode, size)
         try:
-            yield proxy.dsn.replace(f":{port}/", f":{own}/")
+            await pooler.start()
+            yield pooler
         finally:
-            listener.close()
-            pooler.close()
+            pooler.stop()

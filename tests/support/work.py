@@ -44,7 +44,7 @@ def daemons_of(pool: Pool) -> DaemonStore:
 
 async def register(connection: asyncpg.Connection, *processors: str) -> int:
     """A daemon that lives as long as this connection; gives its id."""
-    row = await connection.fetchrow(Statements()["register_daemon"], "here", 1, "0", list(processors), LEASE_S)
+    row = await connection.fetchrow(Statements()["register_daemon"], "here", 1, "0", list(processors), LEASE_S, True)
     assert row["locked"]
     return row["id"]
 

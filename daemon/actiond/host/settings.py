@@ -57,13 +57,18 @@ class Settings(BaseSettings):
 
     dsn: SecretStr = Field(
         SecretStr("postgresql:///actiond"),
-        description="Where the rows are: postgresql://user:password@host:5432/database. May go through a pooler in "
-        "session mode.",
+        description="Where the rows are: postgresql://user:password@host:5432/database. May go through a "
+        "pooler, also in transaction mode: see listen_dsn.",
     )
     listen_dsn: SecretStr | None = Field(
         None,
         description="A direct connection to the same database, for LISTEN and the liveness lock, where `dsn` goes "
         "through a pooler. Default: `dsn`.",
+    )
+    pooled: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="Does `dsn` lead through a pooler, so that no setting and no prepared statement outlives a "
+        "transaction? auto = found out at the start.",
     )
     processors: str = Field(
         "",

@@ -3,6 +3,9 @@
 Every await on the database has a deadline. A connection that missed one is terminated, never closed: close()
 waits for a server that does not answer. What the caller needs to know of an error is one of five things, see
 Trouble.
+
+Behind a pooler (`pooled`) a connection keeps nothing beyond a transaction: no prepared statement, and no setting,
+which poolers refuse at the start. Timeouts of the server are then those of the role.
 """
 
 from __future__ import annotations
@@ -115,37 +118,63 @@ def realtime_s() -> float:
     return time.clock_gettime(time.CLOCK_REALTIME)
 
 
-async def connect(dsn: str, *, name: str = "actiond", settings: Mapping[str, str] | None = None) -> Connection:
-    """One connection with our settings. Raises what asyncpg raises; see `first_connect` for people."""
+async def connect(
+    dsn: str,
+    *,
+    name: str = "actiond",
+    settings: Mapping[str, str] | None = None,
+    pooled: bool = False,
+    prepare: bool = True,
+) -> Connection:
+    """One connection with our settings. Raises what asyncpg raises; see `first_connect` for people. `prepare`: keep
+    statements that were prepared, for the next time."""
+    ours = {} if pooled else {**_SERVER_SETTINGS, **_ABANDONED, **(settings or {})}
     connection: Connection = await asyncpg.connect(
         dsn,
         timeout=CONNECT_S,
         command_timeout=COMMAND_S,
-        server_settings={
-            "application_name": name,
-            **_SERVER_SETTINGS,
-            **_ABANDONED,
-            **(settings or {}),
-        },
+        server_settings={"application_name": name, **ours},
+        statement_cache_size=_cached(prepare and not pooled),
     )
     _keep_alive(connection)
     return connection
 
 
-async def first_connect(dsn: str, name: str = "actiond", settings: Mapping[str, str] | None = None) -> Connection:
-    """For commands: connect, or say in one line why not and what to do."""
+def _cached(keep: bool) -> int:
+    """Statements to keep prepared. A name that is kept may be looked for on another connection of a pooler."""
+    return 100 if keep else 0
+
+
+async def first_connect(
+    dsn: str,
+    name: str = "actiond",
+    settings: Mapping[str, str] | None = None,
+    *,
+    pooled: bool = False,
+    variable: str = "ACTIOND_DSN",
+) -> Connection:
+    """For commands: connect, or say in one line why not and what to do. A pooler is found out by its refusal."""
     try:
-        return await connect(dsn, name=name, settings=settings)
+        return await _connect_somehow(dsn, name, settings, pooled)
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as refused:
-        raise DatabaseUnreachable(f"the database refuses these credentials: {refused}. Check ACTIOND_DSN.") from None
+        raise DatabaseUnreachable(f"the database refuses these credentials: {refused}. Check {variable}.") from None
     except asyncpg.InvalidCatalogNameError as missing:
-        raise DatabaseUnreachable(f"{missing}. Create it, or correct ACTIOND_DSN.") from None
+        raise DatabaseUnreachable(f"{missing}. Create it, or correct {variable}.") from None
     except (asyncpg.PostgresError, OSError, TimeoutError) as down:
         raise DatabaseUnreachable(
-            f"{_NO_ANSWER} from the database ({in_words(down)}). Is the server running, and is ACTIOND_DSN right?"
+            f"{_NO_ANSWER} from the database ({in_words(down)}). Is the server running, and is {variable} right?"
         ) from None
     except (ValueError, asyncpg.InterfaceError) as wrong:
-        raise SettingInvalid(f"ACTIOND_DSN cannot be read: {wrong}") from None
+        raise SettingInvalid(f"{variable} cannot be read: {wrong}") from None
+
+
+async def _connect_somehow(dsn: str, name: str, settings: Mapping[str, str] | None, pooled: bool) -> Connection:
+    try:
+        return await connect(dsn, name=name, settings=settings, pooled=pooled, prepare=False)
+    except asyncpg.PostgresError as refused:
+        if "unsupported startup parameter" not in str(refused):
+            raise
+        return await connect(dsn, name=name, pooled=True)
 
 
 def _keep_alive(connection: Connection) -> None:
@@ -162,11 +191,11 @@ def _keep_alive(connection: Connection) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-async def work_pool(dsn: str, size: int) -> Pool:
+async def work_pool(dsn: str, size: int, pooled: bool = False) -> Pool:
     """For claims and outcomes. Connects when first used; nothing to reset between uses."""
 
     async def open_one(*args: Any, **kwargs: Any) -> Connection:
-        return await connect(dsn, name="actiond work", settings=_PINNED)
+        return await connect(dsn, name="actiond work", settings=_PINNED, pooled=pooled)
 
     pool: Pool = asyncpg.create_pool(
         dsn, min_size=0, max_size=size, connect=open_one, reset=_no_reset, max_inactive_connection_lifetime=0
@@ -175,10 +204,17 @@ async def work_pool(dsn: str, size: int) -> Pool:
     return pool
 
 
-async def handler_pool(dsn: str, size: int) -> Pool:
+async def handler_pool(dsn: str, size: int, pooled: bool = False) -> Pool:
     """For batch.transaction(): the role's own search_path and timeouts, and reset after each use."""
-    settings = {"application_name": "actiond handler", **_ABANDONED}
-    pool: Pool = asyncpg.create_pool(dsn, min_size=0, max_size=size, timeout=CONNECT_S, server_settings=settings)
+    settings = {"application_name": "actiond handler", **({} if pooled else _ABANDONED)}
+    pool: Pool = asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=CONNECT_S,
+        server_settings=settings,
+        statement_cache_size=_cached(not pooled),
+    )
     await pool
     return pool
 

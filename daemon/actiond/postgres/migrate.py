@@ -2,13 +2,15 @@
 
 sql/migrations/NNNN_name.sql are applied in order, each in a transaction of its own; an applied file may never
 change, and its hash is kept to prove it. sql/functions/*.sql are applied as one set, in name order, whenever
-the hash of the set differs. Any number of starters may race: one works, the others wait. The lock is polled
-and not waited for, because a waiting session would hold a snapshot.
+the hash of the set differs. Everything is made by the owner of the schema, if this role may act as it. Where the
+roles of deploy/roles.sql own it, that file is applied again after every change. Any number of starters may race:
+one works, the others wait. The lock is polled and not waited for, because a waiting session would hold a snapshot.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from pathlib import Path
 import asyncpg
 
 from actiond.postgres.connection import Connection, first_connect
-from actiond.postgres.statements import FUNCTIONS, MIGRATIONS, Statements, sql_folder
+from actiond.postgres.statements import FUNCTIONS, MIGRATIONS, Statements, deploy_folder, sql_folder
 from actiond.words.errors import (
     DatabaseUnreachable,
     MigrationEdited,
@@ -28,6 +30,8 @@ from actiond.words.errors import (
 
 _WAIT_S = 60.0
 _BOOKS = "0000_books.sql"
+ROLES = "roles"
+OWNER = "actiond_owner"  # by deploy/roles.sql
 
 _sql = Statements()
 
@@ -110,19 +114,33 @@ async def check(connection: Connection) -> None:
 
 
 async def migrate(
-    dsn: str, *, folder: Path | None = None, tell: Callable[[str], None] = lambda line: None
+    dsn: str, *, folder: Path | None = None, roles: bool = False, tell: Callable[[str], None] = lambda line: None
 ) -> list[str]:
-    """Apply what is due; give the names of what was. Safe to race; see plan for what it raises."""
+    """Apply what is due, and the roles if asked for; give the names of what was. Safe to race; see plan for what it
+    raises."""
     connection = await first_connect(dsn, "actiond migrate", {"statement_timeout": "0", "lock_timeout": "10s"})
     try:
         await _lock(connection)
         try:
-            return await _apply(connection, folder, tell)
+            owner = await connection.fetchrow(_sql["schema_owner"])
+            if owner and owner["other"]:
+                await connection.execute(_sql["act_as"], owner["name"])
+            applied = await _apply(connection, folder, tell)
+            if roles or (applied and owner and owner["name"] == OWNER):
+                await connection.execute(_sql["act_as"], "none")
+                await connection.execute(roles_script(), timeout=None)
+                applied.append(ROLES)
+                tell(f"applied {ROLES}")
+            return applied
         finally:
-            await connection.execute(_sql["unlock_migrations"])
+            with contextlib.suppress(
+                asyncpg.PostgresError
+            ):  # a script that failed half-way: the lock ends with the session
+                await connection.execute(_sql["unlock_migrations"])
     except asyncpg.InsufficientPrivilegeError as refused:
         raise DatabaseUnreachable(
-            f"this role may not migrate: {refused}. Run `actiond migrate` as the owner of the schema."
+            f"this role may not migrate: {refused.args[0]}. Run `actiond migrate` as the owner of the schema, or a "
+            "member of that role; with --roles as a role that may also create roles."
         ) from None
     finally:
         await connection.close(timeout=2)
@@ -147,6 +165,11 @@ async def _apply(connection: Connection, folder: Path | None, tell: Callable[[st
         applied.append(migration.name)
         tell(f"{'changed' if step.changed else 'applied'} {migration.name}")
     return applied
+
+
+def roles_script() -> str:
+    """deploy/roles.sql."""
+    return (deploy_folder() / "roles.sql").read_text()
 
 
 def _books(folder: Path | None) -> str:

@@ -1,9 +1,10 @@
 """One session that says: this daemon is here, and listens.
 
 It holds the liveness lock, beats every second, LISTENs, and holds the doorbell locks of processors that
-sleep. It never opens a transaction, or it would hold back vacuum and the notification queue of everybody. When
-the session is lost so are all its locks: what it held is forgotten with the Session object, the next one takes
-the liveness lock again, LISTENs, and tells everyone to look (notifications were missed).
+sleep. (Behind a pooler without sessions it only beats: see way.py.) It never opens a transaction, or it would
+hold back vacuum and the notification queue of everybody. When the session is lost so are all its locks: what it
+held is forgotten with the Session object, the next one takes the liveness lock again, LISTENs, and tells
+everyone to look (notifications were missed).
 
 The beat runs on this very session, so a dead listener is found by its own heartbeat.
 """
@@ -40,6 +41,8 @@ class Identity:
     version: str
     processors: list[str]
     lease_s: float  # frozen or cut off for this long: dead
+    pooled: bool = False  # presence itself goes through a pooler
+    locks: bool = True  # its session is its own, so it can hold the liveness lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Presence:
 
     async def _live(self) -> None:
         """One session, from connect to its end (always an exception)."""
-        connection = await connect(self._dsn, name="actiond presence")
+        connection = await connect(self._dsn, name="actiond presence", pooled=self._identity.pooled)
         try:
             session = Session(connection)
             connection.add_termination_listener(self._terminated)
@@ -137,12 +140,14 @@ class Presence:
             raise ConnectionError("the server closed the connection")
 
     async def _identify(self, session: Session) -> None:
+        if self._daemon and not self._identity.locks:
+            return
         if self._daemon:
             session.locked = await session.connection.fetchval(self._sql["take_daemon_lock"], self._daemon)
             return
         me = self._identity
         row = await session.connection.fetchrow(
-            self._sql["register_daemon"], me.host, me.pid, me.version, me.processors, me.lease_s
+            self._sql["register_daemon"], me.host, me.pid, me.version, me.processors, me.lease_s, me.locks
         )
         assert row is not None
         self._daemon, session.locked = row["id"], row["locked"]
@@ -155,7 +160,7 @@ class Presence:
                 self._sql["beat"], self._daemon, self._identity.lease_s, SILENCE_S, watching_s, timeout=BEAT_TIMEOUT_S
             )
             assert row is not None
-            if not session.locked:
+            if self._identity.locks and not session.locked:
                 session.locked = await session.connection.fetchval(
                     self._sql["take_daemon_lock"], self._daemon, timeout=BEAT_TIMEOUT_S
                 )

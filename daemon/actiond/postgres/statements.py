@@ -12,10 +12,19 @@ from importlib.resources import files
 from pathlib import Path
 
 
+def _folder(name: str) -> Path:
+    packed = Path(str(files("actiond"))) / name
+    return packed if packed.is_dir() else Path(__file__).resolve().parents[3] / name
+
+
 def sql_folder() -> Path:
     """sql/ beside daemon/ in a checkout, actiond/sql in an installed wheel."""
-    packed = Path(str(files("actiond"))) / "sql"
-    return packed if packed.is_dir() else Path(__file__).resolve().parents[3] / "sql"
+    return _folder("sql")
+
+
+def deploy_folder() -> Path:
+    """deploy/, likewise: units, settings, roles."""
+    return _folder("deploy")
 
 
 @cache

@@ -30,15 +30,15 @@ from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
-from actiond.postgres import migrate
 from actiond.postgres.action_store import ActionStore
-from actiond.postgres.connection import Pool, close_pool, first_connect, handler_pool, in_words, passes, work_pool
+from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.family_store import FamilyStore
 from actiond.postgres.presence import Identity
 from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.statements import Statements
 from actiond.service.drain import drain
+from actiond.service.entrance import Entrance, enter
 from actiond.service.hearing import Hearing
 from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
@@ -69,6 +69,7 @@ class Supervisor:
         self._loops: dict[str, ProcessorLoop] = {}
         self._world = World(unsaved_max=settings.unsaved_max)
         self._notifier = Notifier()
+        self._entrance = Entrance()
         self._runaways = 0
         self._stop = anyio.Event()
         self._hurry = anyio.Event()
@@ -84,10 +85,10 @@ class Supervisor:
         began_s = time.monotonic()
         log.info(LogLine.DAEMON_STARTING, version=self._version, python=platform.python_version(), pid=os.getpid())
         processors = self._find()
-        await self._patiently(self._schema)
+        await self._patiently(self._enter)
         settings = self._settings
-        pool = await work_pool(settings.work_dsn, settings.connections)
-        handlers = await handler_pool(settings.work_dsn, settings.handler_connections)
+        pool = await work_pool(settings.work_dsn, settings.connections, self._entrance.pooled)
+        handlers = await handler_pool(settings.work_dsn, settings.handler_connections, self._entrance.pooled)
         try:
             clean = await self._serve(processors, pool, handlers, began_s)
         finally:
@@ -106,15 +107,8 @@ class Supervisor:
         self._reason = self._reason or reason
         self._stop.set()
 
-    async def _schema(self) -> None:
-        """The schema fits, or an error that says what to do."""
-        connection = await first_connect(self._settings.work_dsn)
-        try:
-            await migrate.check(connection)
-            mode = "listen" if self._settings.listen else "poll"
-            log.info(LogLine.CLAIM_MODE, server_version=connection.get_server_version().major, mode=mode)
-        finally:
-            connection.terminate()
+    async def _enter(self) -> None:
+        self._entrance = await enter(self._settings, self._sql)
 
     async def _patiently(self, start: Callable[[], Awaitable[None]]) -> None:
         """A step of the start. A server that does not answer, or goes away in the middle, is waited for."""
@@ -136,7 +130,10 @@ class Supervisor:
         store, daemons = ActionStore(pool, self._sql), DaemonStore(pool, self._sql)
         host = socket.gethostname()
         hearing = Hearing(store, loops, self._world, host, settings.listen, settings.lease_s)
-        identity = Identity(host, os.getpid(), self._version, sorted(found), settings.lease_s)
+        entrance, names = self._entrance, sorted(found)
+        identity = Identity(
+            host, os.getpid(), self._version, names, settings.lease_s, entrance.presence_pooled, entrance.locks
+        )
         presence = PresenceThread(
             settings.presence_dsn, identity, hearing.callbacks, self._sql, blocked=self._blocked, listen=settings.listen
         )

@@ -1,0 +1,204 @@
+-- Who may do what. Apply it once, and again whenever you like:
+--
+--   actiond migrate --roles                                  or, for a DBA:  psql -v ON_ERROR_STOP=1 -f roles.sql
+--
+-- as a superuser, or as a role that may create roles and owns the schema. Later `actiond migrate` applies it again by
+-- itself, after each change of the schema. It makes five roles without login; people and programs get them:
+--
+--   create role app_worker login password '...' in role actiond_daemon;
+--
+--   actiond_owner     owns the schema and everything in it; runs migrations, never the daemon
+--   actiond_daemon    claims, writes outcomes, rescues; may also ask for work, as handlers do
+--   actiond_producer  asks for work, and reads nothing but the ids of rows
+--   actiond_operator  sees everything; cancels, holds, releases, retries, pauses, tunes
+--   actiond_reader    sees everything but payloads, results and the texts of errors
+--
+-- Rights are given by column: a producer cannot insert a row that was "already run", a daemon cannot change what was
+-- asked for, and nobody but the owner deletes. To let a reader see more:
+--
+--   grant select (data, error, result, state) on actiond.action to somebody;    -- and detail on actiond.history
+
+begin;
+
+do $$
+declare
+  name text;
+begin
+  foreach name in array array['actiond_owner', 'actiond_daemon', 'actiond_producer', 'actiond_operator', 'actiond_reader']
+  loop
+    if pg_catalog.to_regrole(name) is null then
+      execute pg_catalog.format('create role %I nologin', name);
+    end if;
+  end loop;
+  -- Who made the roles must be able to give things to the owner, and is no superuser.
+  if not pg_catalog.pg_has_role(current_user, 'actiond_owner', 'usage') then
+    execute pg_catalog.format('grant actiond_owner to %I', current_user);
+  end if;
+end $$;
+
+-- Daemons ask for work as handlers do; operators see what readers see.
+do $$
+begin
+  if not pg_catalog.pg_has_role('actiond_daemon', 'actiond_producer', 'usage') then
+    grant actiond_producer to actiond_daemon;
+  end if;
+  if not pg_catalog.pg_has_role('actiond_operator', 'actiond_reader', 'usage') then
+    grant actiond_reader to actiond_operator;
+  end if;
+end $$;
+
+-- Everything belongs to the owner: what runs with its owner's rights does not run with those of a superuser.
+do $$
+declare
+  thing record;
+begin
+  for thing in
+    select 'schema actiond' as what, 0 as place
+      from pg_catalog.pg_namespace n where n.nspname = 'actiond' and n.nspowner <> 'actiond_owner'::regrole
+    union all
+    select case c.relkind when 'v' then 'view ' when 'm' then 'materialized view ' when 'S' then 'sequence ' else 'table ' end
+           || c.oid::regclass, 1
+      from pg_catalog.pg_class c
+     where c.relnamespace = 'actiond'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
+       and c.relowner <> 'actiond_owner'::regrole
+       and not exists (select from pg_catalog.pg_depend d  -- the sequence of an identity column goes with its table
+                        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'i')
+    union all
+    select 'routine ' || p.oid::regprocedure, 1
+      from pg_catalog.pg_proc p
+     where p.pronamespace = 'actiond'::regnamespace and p.proowner <> 'actiond_owner'::regrole
+    order by 2
+  loop
+    execute pg_catalog.format('alter %s owner to actiond_owner', thing.what);
+  end loop;
+end $$;
+
+-- From here on as the owner, who alone may give rights away.
+set local role actiond_owner;
+
+-- What is made later is nobody's until it is given to somebody by name.
+alter default privileges for role actiond_owner revoke execute on functions from public;
+
+-- Begin from nothing, so that a right that left this file is gone. Rights given to other roles stay.
+do $$
+declare
+  role text;
+  -- Of the tables, also the columns: a right on a column is none on the table, and is not revoked with it.
+  owned record;
+begin
+  foreach role in array array['public', 'actiond_daemon', 'actiond_producer', 'actiond_operator', 'actiond_reader']
+  loop
+    execute pg_catalog.format('revoke all on schema actiond from %s', role);
+    execute pg_catalog.format('revoke all on all tables in schema actiond from %s', role);
+    execute pg_catalog.format('revoke all on all sequences in schema actiond from %s', role);
+    execute pg_catalog.format('revoke all on all routines in schema actiond from %s', role);
+    for owned in
+      select distinct a.attrelid::regclass as relation, a.attname as name, acl.privilege_type as privilege
+        from pg_catalog.pg_attribute a
+       cross join lateral pg_catalog.aclexplode(a.attacl) as acl
+       where a.attrelid in (select c.oid from pg_catalog.pg_class c where c.relnamespace = 'actiond'::regnamespace)
+         and acl.grantee = case role when 'public' then 0 else pg_catalog.to_regrole(role) end
+    loop
+      execute pg_catalog.format('revoke %s (%I) on %s from %s', owned.privilege, owned.name, owned.relation, role);
+    end loop;
+  end loop;
+end $$;
+
+grant usage on schema actiond to actiond_daemon, actiond_producer, actiond_operator, actiond_reader;
+
+-- The producer. The id is read by `returning id`.
+grant insert (processor, data, related, next_eligible_at, priority, retries_left, status, state, parent_id,
+              waits_for, waits_on, repeat_every, repeat_missed), select (id)
+   on actiond.action to actiond_producer;
+
+-- The daemon. Not the columns that say what was asked for and by whom, and nothing of what an operator decides.
+grant select on all tables in schema actiond to actiond_daemon;
+grant update (status, next_eligible_at, claimed_by, run_id, started_at, finished_at, attempts, retries_left, crashes,
+              error, result, state, waits_for, waits_on, repeat_slot)
+   on actiond.action to actiond_daemon;
+grant insert (id, processor, daemon, actions, started_at, finished_at),
+      update (finished_at, completed, failed, retried, deferred, canceled, fenced, returned, waits, times)
+   on actiond.run to actiond_daemon;
+grant usage on sequence actiond.run_id_seq to actiond_daemon;
+grant insert (action_id, at, event, run_id, attempt, detail) on actiond.history to actiond_daemon;
+grant insert (host, pid, version, processors, started_at, seen_at, lease_until, locks),
+      update (seen_at, lease_until, ended_at, ended)
+   on actiond.daemon to actiond_daemon;
+grant insert (name, declared, built_in), update (declared, built_in, woken_at)
+   on actiond.processor to actiond_daemon;
+
+-- The reader: of actions and history not what may hold somebody's data.
+grant select (id, processor, status, related, priority, attempts, retries_left, crashes, next_eligible_at, created_at,
+              created_by, started_at, finished_at, claimed_by, run_id, parent_id, waits_for, waits_on, repeat_every,
+              repeat_missed, repeat_slot)
+   on actiond.action to actiond_reader;
+grant select (id, action_id, at, event, run_id, attempt, by) on actiond.history to actiond_reader;
+grant select on actiond.daemon, actiond.processor, actiond.run, actiond.setting, actiond.migration to actiond_reader;
+
+-- The operator. Every change of a status by hand is judged and recorded by a trigger. Not `uses` and `config`: they can
+-- name a function that the daemon then calls with its own rights.
+grant select on all tables in schema actiond to actiond_operator;
+grant update (status, next_eligible_at, retries_left, priority) on actiond.action to actiond_operator;
+grant update (enabled, batch_size, concurrency, global_concurrency, retries, retry_interval, backoff, retry_max_interval,
+              timeout, start_delay, run_on_insert, history, woken_at)
+   on actiond.processor to actiond_operator;
+grant insert (name, value), update (value), delete on actiond.setting to actiond_operator;
+
+-- Functions, by name and with any arguments; those that this version does not have are left out.
+do $$
+declare
+  given record;
+begin
+  for given in
+    select p.oid::regprocedure as routine, g.roles
+      from (values
+        ('now',             'actiond_daemon, actiond_producer, actiond_reader'),
+        ('lock_class',      'actiond_daemon, actiond_producer'),  -- these three are called by the trigger,
+        ('lock_key',        'actiond_daemon, actiond_producer'),  -- as whoever inserts
+        ('refuse_forged',   'actiond_producer'),
+        ('enqueue',         'actiond_producer'),
+        ('wake',            'actiond_daemon, actiond_operator'),
+        ('call_for_row',    'actiond_daemon'),
+        ('call_for_batch',  'actiond_daemon'),
+        ('cancel',          'actiond_daemon, actiond_operator'),  -- a daemon may change any status anyway
+        ('hold',            'actiond_daemon, actiond_operator'),
+        ('release',         'actiond_daemon, actiond_operator'),
+        ('retry',           'actiond_daemon, actiond_operator'),
+        ('run_now',         'actiond_daemon, actiond_operator'),
+        ('pause',           'actiond_operator'),
+        ('resume',          'actiond_operator'),
+        ('set_processor',   'actiond_operator'),
+        ('recent_failures', 'actiond_reader'),
+        ('stuck',           'actiond_reader'),
+        ('next_slot',       'actiond_daemon'),
+        ('progress',        'actiond_daemon, actiond_reader'),
+        ('cancel_family',   'actiond_daemon, actiond_operator'),
+        ('explain',         'actiond_reader')) as g (name, roles)
+      join pg_catalog.pg_proc p on p.pronamespace = 'actiond'::regnamespace and p.proname = g.name
+  loop
+    execute pg_catalog.format('grant execute on routine %s to %s', given.routine, given.roles);
+  end loop;
+end $$;
+
+-- Views show no more than whoever looks may see (see sql/functions/090_views.sql), so readers get all of them, and the
+-- functions that they are made of, which Postgres calls as whoever looks.
+do $$
+declare
+  given record;
+begin
+  for given in
+    select 'select on ' || c.oid::regclass as what
+      from pg_catalog.pg_class c where c.relnamespace = 'actiond'::regnamespace and c.relkind = 'v'
+    union
+    select 'execute on routine ' || p.oid::regprocedure
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_rewrite r on r.ev_class = c.oid
+      join pg_catalog.pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_proc'::regclass
+      join pg_catalog.pg_proc p on p.oid = d.refobjid and p.pronamespace = 'actiond'::regnamespace
+     where c.relnamespace = 'actiond'::regnamespace and c.relkind = 'v'
+  loop
+    execute pg_catalog.format('grant %s to actiond_daemon, actiond_operator, actiond_reader', given.what);
+  end loop;
+end $$;
+
+commit;
