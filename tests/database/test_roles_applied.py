@@ -13,6 +13,7 @@ import pytest
 
 from actiond.postgres.migrate import migrate, roles_script
 from actiond.postgres.statements import deploy_folder
+from house.source import ROOT
 from support.command import actiond
 from support.database import Database, Server
 from support.roles import ROLES, Peopled
@@ -132,6 +133,53 @@ async def test_it_is_a_script_for_psql(fresh: Peopled) -> None:
     ]
     ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
+
+
+# The manual.
+
+GIVEN = """
+with given as (
+  select c.relname as relation, c.relowner as owner, '' as column, c.relacl as acl from pg_class c
+   where c.relnamespace = 'actiond'::regnamespace and c.relkind in ('r', 'v')
+  union all
+  select c.relname, c.relowner, a.attname, a.attacl from pg_class c join pg_attribute a on a.attrelid = c.oid
+   where c.relnamespace = 'actiond'::regnamespace and c.relkind in ('r', 'v'))
+select x.grantee::regrole::text as role, g.relation, lower(x.privilege_type) as right, g.column
+  from given g cross join lateral aclexplode(g.acl) x
+ where x.grantee <> 0 and x.grantee <> g.owner
+"""
+COLUMNS = """
+select c.relname as relation, c.relkind::text as kind, array_agg(a.attname::text) as columns
+  from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+ where c.relnamespace = 'actiond'::regnamespace and c.relkind in ('r', 'v') group by 1, 2
+"""
+
+
+def said_in_the_manual(page: str, columns: dict[str, list[str]], views: set[str]) -> set[tuple[str, str, str, str]]:
+    """(role, relation, right, column); a right on the whole table has no column."""
+    found = set()
+    for role, on, may in re.findall(r"^\| `(actiond_\w+)` \| (.+?) \| (.+?) \|$", page, re.MULTILINE):
+        relations = set(re.findall(r"`(\w+)`", on))
+        if "every table and view" in on:
+            relations |= set(columns)
+        if "every view" in on:
+            relations |= views
+        right, named = may.split()[0], re.findall(r"`(\w+)`", may)
+        for relation in relations:
+            chosen = [name for name in columns[relation] if name not in named] if "all but" in may else named
+            found |= {(role, relation, right, column) for column in chosen or [""]}
+    return found
+
+
+async def test_the_table_of_the_manual_is_what_the_database_says(fresh: Peopled, conn: asyncpg.Connection) -> None:
+    there = await conn.fetch(COLUMNS)
+    columns = {row["relation"]: row["columns"] for row in there}
+    views = {row["relation"] for row in there if row["kind"] == "v"}
+    given = {(row["role"], row["relation"], row["right"], row["column"]) for row in await conn.fetch(GIVEN)}
+    said = said_in_the_manual((ROOT / "docs" / "security.md").read_text(), columns, views)
+    assert len(said) > 100
+    assert sorted(said - given) == []
+    assert sorted(given - said) == []
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def test_the_wheel_holds_what_the_daemon_reads(wheel: zipfile.ZipFile) -> None:
         "actiond/sql/migrations/0001_core.sql",
         "actiond/sql/functions/010_now.sql",
         "actiond/deploy/actiond@.service",
+        "actiond/deploy/roles.sql",
         "actiond_processors/sql_function.py",
     } <= set(wheel.namelist())
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from actiond.host import discovery
-from actiond.host.discovery import find, is_file, load
+from actiond.host.discovery import Sources, find, is_file, load
 from actiond.words.errors import AuthorError, ProcessorFileBroken, ProcessorInvalid, ProcessorTwice
 
 MAIL = """
@@ -214,6 +214,68 @@ def test_a_file_that_never_loaded_leaves_no_trace(write: Any) -> None:
 def test_ctrl_c_while_a_file_loads_is_not_its_fault(write: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         load(write("raise KeyboardInterrupt"))
+
+
+# Modules, read again.
+
+
+@pytest.fixture
+def again(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """again(text, name): write a module that can be imported, as another text than before."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it knows the age of a text to the second only
+
+    def again(text: str, name: str) -> None:
+        write(text, name)
+
+    return again
+
+
+def test_a_named_module_is_read_again(again: Any) -> None:
+    again(MAIL, "a_module_of_mine.py")
+    sources = Sources(["a_module_of_mine"])
+    first = sources()["mail"]
+    again(MAIL.replace('"mail"', '"mail", retries=7'), "a_module_of_mine.py")
+    second = sources()["mail"]
+    assert (first.policy.retries, second.policy.retries) == (3, 7)
+
+
+def test_what_is_below_a_named_package_is_read_again_and_one_processor_stays_one(again: Any) -> None:
+    again(MAIL, "a_package_of_mine/inner.py")
+    again("from a_package_of_mine.inner import mail", "a_package_of_mine/__init__.py")
+    sources = Sources(["a_package_of_mine", "a_package_of_mine.inner"])
+    assert list(sources()) == ["mail"]
+    again(MAIL.replace('"mail"', '"mail", retries=7'), "a_package_of_mine/inner.py")
+    assert sources()["mail"].policy.retries == 7
+
+
+def test_what_a_named_module_imports_from_elsewhere_stays(again: Any) -> None:
+    again("RETRIES = 1", "a_library_of_mine.py")
+    again(
+        "from a_library_of_mine import RETRIES\n" + MAIL.replace('"mail"', '"mail", retries=RETRIES'),
+        "a_module_of_mine.py",
+    )
+    sources = Sources(["a_module_of_mine"])
+    sources()
+    library = sys.modules["a_library_of_mine"]
+    again("RETRIES = 2", "a_library_of_mine.py")
+    assert sources()["mail"].policy.retries == 1
+    assert sys.modules["a_library_of_mine"] is library
+
+
+@pytest.mark.parametrize("broken", ["raise ValueError", "def f(:", "import a_module_that_is_nowhere"])
+def test_a_module_that_does_not_load_again_leaves_all_of_them_in_place(again: Any, broken: str) -> None:
+    again(MAIL, "a_package_of_mine/inner.py")
+    again("from a_package_of_mine.inner import mail", "a_package_of_mine/__init__.py")
+    sources = Sources(["a_package_of_mine"])
+    first = sources()["mail"]
+    before = {name: module for name, module in sys.modules.items() if name.startswith("a_package_of_mine")}
+    again(broken, "a_package_of_mine/__init__.py")
+    with pytest.raises(ProcessorFileBroken):
+        sources()
+    assert {name: module for name, module in sys.modules.items() if name.startswith("a_package_of_mine")} == before
+    again("from a_package_of_mine.inner import mail", "a_package_of_mine/__init__.py")
+    assert sources()["mail"] is not first
 
 
 # Installed packages.

@@ -111,6 +111,24 @@ def test_a_wrong_value_of_a_command_line_names_the_variable_too() -> None:
         read(dsn="hunter22")
 
 
+FAR = "postgresql://app:hunter22@db.example.org/orders"
+
+
+def test_a_host_that_is_believed_unseen_is_told_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_DSN", "postgresql://localhost/orders")
+    monkeypatch.setenv("ACTIOND_LISTEN_DSN", FAR)
+    assert read().trusted_unseen == {"ACTIOND_LISTEN_DSN": ["db.example.org"]}
+    monkeypatch.setenv("ACTIOND_TLS", "require")
+    with pytest.raises(SettingInvalid) as refused:
+        read()
+    assert str(refused.value).startswith(
+        "ACTIOND_TLS: ACTIOND_LISTEN_DSN leads to db.example.org: add sslmode=verify-full"
+    )
+    assert "hunter22" not in str(refused.value)
+    monkeypatch.setenv("ACTIOND_LISTEN_DSN", f"{FAR}?sslmode=verify-full")
+    assert read().trusted_unseen == {}
+
+
 def test_what_is_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTIOND_DSN", "postgresql://app:hunter22@db/orders")
     monkeypatch.setenv("ACTIOND_LISTEN_DSN", "postgresql://app:hunter22@db/orders")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from support.database import eventually
 from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
+from support.systemd import Systemd
 
 pytestmark = pytest.mark.slow
 
@@ -233,27 +233,6 @@ async def test_an_override_survives_a_reload(db, conn, start, processor_file) ->
     await conn.execute("update actiond.processor set batch_size = 5")
     await daemon.says("processor_policy_changed", knob="batch_size", after=5)
     assert {row["attempts"] for row in await look(conn, ids)} == {0}
-
-
-class Systemd:
-    """The other end of NOTIFY_SOCKET."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
-        self.env = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "300000"}
-        self.heard: list[str] = []
-
-    def hears(self, what: str, times: int = 1) -> bool:
-        while True:
-            try:
-                self.heard += self._socket.recv(65536).decode().splitlines()
-            except BlockingIOError:
-                return sum(line.startswith(what) for line in self.heard) >= times
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture

@@ -22,13 +22,18 @@ class Daemon:
     """One `actiond run`. Lines of its log are kept as dicts; what is no JSON is kept as {"text": ...}."""
 
     def __init__(
-        self, dsn: str, *processors: Path | str, env: Mapping[str, str] | None = None, options: tuple[str, ...] = ()
+        self,
+        dsn: str | None,
+        *processors: Path | str,
+        env: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
+        command: list[str] | None = None,
     ) -> None:
         sources = [argument for each in processors for argument in ("--processors", str(each))]
         self.lines: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [*COMMAND, "run", "--log-format", "json", "--log-level", "debug", *sources, *options],
-            env={**os.environ, "ACTIOND_DSN": dsn, **(env or {})},
+            [*(command or COMMAND), "run", "--log-format", "json", "--log-level", "debug", *sources, *options],
+            env={**os.environ, **({} if dsn is None else {"ACTIOND_DSN": dsn}), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -109,7 +109,9 @@ async def _run(chosen: settings.Settings, named: Sequence[str], files: Sequence[
     watch = Watch(files)
     supervisor = Supervisor(
         chosen,
-        lambda: discovery.find(named or [file for file in map(str, files) if Path(file).is_file()]),
+        discovery.Sources(named)
+        if named
+        else lambda: discovery.find([file for file in map(str, files) if Path(file).is_file()]),
         actiond.__version__,
     )
     supervisor.also(lambda: watch.run(supervisor.reload, supervisor.stop))

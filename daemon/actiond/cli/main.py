@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor": ("doctor", "Is the system healthy? What is wrong, why it matters, and what helps."),
     "check": ("check", "Check what must always hold; reads only."),
     "torture": ("torture", "Check the promise on this machine, by killing everything."),
+    "deploy": ("deploy", "Print or write what makes a host run the daemon: systemd units."),
     "processors": ("processors", "The policy of each processor, and where each value comes from."),
 }
 

@@ -47,4 +47,4 @@ def _spare_the_collector() -> None:
 async def _run(chosen: settings.Settings, named: list[str], do_migrate: bool) -> int:
     if do_migrate:
         await migrate(chosen.presence_dsn)  # not through a pooler
-    return await Supervisor(chosen, lambda: discovery.find(named), actiond.__version__).run()
+    return await Supervisor(chosen, discovery.Sources(named), actiond.__version__).run()

@@ -2,6 +2,10 @@
 
 A name comes from the settings or from an installed package, never from a row. The same name twice is an
 error, and so is a file that does not load; both say where.
+
+Read again are the files and the modules that are named, with what is below a named package. What they import from
+elsewhere stays as it was loaded, and so do installed packages: running handlers hold objects of them, and half of a
+library anew is worse than all of it old. For that a daemon is restarted.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import importlib.util
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -39,6 +43,36 @@ def find(sources: Iterable[str], packages: bool = True) -> dict[str, Processor]:
     for entry in entry_points(group=GROUP) if packages else ():
         _add(found, _processors(_guarded(entry.value, entry.load), entry.value), entry.value)
     return found
+
+
+class Sources:
+    """Named files and modules: found at the first call, read again at each later one."""
+
+    def __init__(self, named: Sequence[str]) -> None:
+        self._named = named
+        self._loaded = False
+
+    def __call__(self) -> dict[str, Processor]:
+        """See find. If anything does not load, the modules from before stay in place."""
+        modules = [] if not self._loaded else [source for source in self._named if not is_file(source)]
+        before = {name: module for name, module in sys.modules.items() if _among(name, modules)}
+        for name in before:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        try:
+            found = find(self._named)
+        except BaseException:
+            for name in [name for name in sys.modules if _among(name, modules)]:
+                del sys.modules[name]
+            sys.modules.update(before)
+            raise
+        self._loaded = True
+        return found
+
+
+def _among(name: str, modules: Iterable[str]) -> bool:
+    """One of these modules, or below one of these packages?"""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 def built_ins() -> dict[str, Maker]:

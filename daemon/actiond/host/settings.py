@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from actiond.rules.transit import unverified
 from actiond.words.errors import SettingInvalid
 
 PREFIX = "ACTIOND_"
@@ -69,6 +70,11 @@ class Settings(BaseSettings):
         "auto",
         description="Does `dsn` lead through a pooler, so that no setting and no prepared statement outlives a "
         "transaction? auto = found out at the start.",
+    )
+    tls: Literal["warn", "require", "off"] = Field(
+        "warn",
+        description="What to do about a DSN that leads to another host without sslmode=verify-full: warn = the daemon "
+        "says so at its start; require = nothing connects; off = a tunnel, a mesh, a network of your own.",
     )
     processors: str = Field(
         "",
@@ -145,6 +151,23 @@ class Settings(BaseSettings):
             raise ValueError("a DSN begins with postgresql://")
         return text.strip() if isinstance(text, str) else text
 
+    @model_validator(mode="after")
+    def _verifies(self) -> Self:
+        if self.tls == "require" and self.trusted_unseen:
+            name, hosts = next(iter(self.trusted_unseen.items()))
+            raise ValueError(
+                f"{name} leads to {', '.join(hosts)}: add sslmode=verify-full and, for a CA of your own, "
+                "sslrootcert=FILE"
+            )
+        return self
+
+    @property
+    def trusted_unseen(self) -> dict[str, list[str]]:
+        """Variable -> the hosts that its DSN would believe without having seen who they are."""
+        given = {"ACTIOND_DSN": self.dsn, "ACTIOND_LISTEN_DSN": self.listen_dsn}
+        found = {name: unverified(dsn.get_secret_value(), os.environ) for name, dsn in given.items() if dsn is not None}
+        return {name: hosts for name, hosts in found.items() if hosts}
+
     @property
     def work_dsn(self) -> str:
         """For claims, outcomes and handlers."""
@@ -162,5 +185,5 @@ def read(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
-        name = PREFIX + str(first["loc"][0] if first["loc"] else "?").upper()
+        name = PREFIX + str(first["loc"][0] if first["loc"] else "tls").upper()  # the one that is about several
         raise SettingInvalid(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -45,6 +45,8 @@ class Entrance:
 
 async def enter(settings: Settings, statements: Statements) -> Entrance:
     """The schema fits, and the ways are known; or an error that says what to do."""
+    for variable, hosts in settings.trusted_unseen.items() if settings.tls == "warn" else ():
+        log.warning(LogLine.HOST_UNVERIFIED, connection=variable, hosts=hosts)
     connection = await first_connect(settings.work_dsn)
     try:
         await migrate.check(connection)

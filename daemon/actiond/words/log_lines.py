@@ -62,6 +62,10 @@ class LogLine(StrEnum):
         "info claim_mode(server_version, mode, reason)",
         "The server was asked what it can do, and the daemon chose how it claims and how it is woken.",
     )
+    HOST_UNVERIFIED = (
+        "warning host_unverified(connection, hosts) once per connection",
+        "A connection leads to another host without sslmode=verify-full, so whoever answers there is believed.",
+    )
     DAEMON_READY = (
         "info daemon_ready(daemon_id, processors, took_s)",
         "Every processor is declared and rows are being claimed.",
