@@ -14,6 +14,7 @@ from actiond.contract.steps import CursorStep, Step, Walk, steps
 from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.job_builder import Job, JobBuilder
 from actiond.postgres.statements import Statements
+from actiond.words.duration import seconds
 from actiond.words.errors import ProcessorInvalid
 from actiond.words.outcome import (
     ALLOW_RETRY,
@@ -62,5 +63,6 @@ __all__ = [
     "enqueue_many",
     "job",
     "processor",
+    "seconds",
     "steps",
 ]

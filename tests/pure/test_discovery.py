@@ -323,3 +323,15 @@ def test_a_package_that_does_not_load_is_named(installed: Any) -> None:
 def test_the_built_ins_are_known_by_name() -> None:
     made = discovery.built_ins()["sql_function"]("post_invoice", {"function": "billing.post_invoice"})
     assert made.name == "post_invoice"
+
+
+def test_a_built_in_that_does_not_load_is_told_when_it_is_named() -> None:
+    broken = EntryPoint("mine", "no_such_module_at_all:make", discovery.BUILT_IN)
+    with pytest.raises(ProcessorFileBroken, match=r"no_such_module_at_all:make: .*No module named"):
+        discovery.make(broken, "p", {})
+
+
+def test_an_error_in_the_code_of_a_built_in_is_one_line() -> None:
+    broken = EntryPoint("mine", "json:loads", discovery.BUILT_IN)
+    with pytest.raises(ProcessorFileBroken, match=r"json:loads: .*TypeError"):
+        discovery.make(broken, "p", {})

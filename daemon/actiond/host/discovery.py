@@ -10,6 +10,7 @@ library anew is worse than all of it old. For that a daemon is restarted.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -17,13 +18,14 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Sequence
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from actiond.contract.processor import Processor
+from actiond.host import extras
 from actiond.rules.error_text import ErrorText
-from actiond.words.errors import AuthorError, ProcessorFileBroken, ProcessorTwice
+from actiond.words.errors import ActiondError, ProcessorFileBroken, ProcessorTwice
 
 GROUP = "actiond.processors"
 BUILT_IN = "actiond.built_in"
@@ -76,8 +78,15 @@ def _among(name: str, modules: Iterable[str]) -> bool:
 
 
 def built_ins() -> dict[str, Maker]:
-    """The processors that need no Python of the user, by name."""
-    return {entry.name: _guarded(entry.value, entry.load) for entry in entry_points(group=BUILT_IN)}
+    """The processors that need no Python of the user, by name. Each is loaded when a row first names it."""
+    return {entry.name: functools.partial(make, entry) for entry in entry_points(group=BUILT_IN)}
+
+
+def make(entry: EntryPoint, name: str, config: dict[str, Any]) -> Processor:
+    """One built-in. OperatorError if a package is missing, ProcessorInvalid for a wrong config."""
+    maker: Maker = _guarded(entry.value, lambda: extras.load(entry))
+    made: Processor = _guarded(entry.value, lambda: maker(name, config))
+    return made
 
 
 def load(source: str) -> list[Processor]:
@@ -133,7 +142,7 @@ def _guarded(source: str, loading: Callable[[], Any]) -> Any:
     """Whatever goes wrong in foreign code, in one line that says where."""
     try:
         return loading()
-    except AuthorError:
+    except ActiondError:
         raise
     except (Exception, SystemExit) as broken:
         said = " ".join(ErrorText.of(broken).short.split())

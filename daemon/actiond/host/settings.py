@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         description="Modules or files with processors, separated by commas: my.module, /srv/app/processors.py. "
         "Installed packages with the entry point `actiond.processors` are found without it.",
     )
+    built_ins: str = Field(
+        "",
+        description="Which built-in processors rows of `actiond.processor` may use on this host, separated by commas: "
+        "http, email. Default: all. Who may write that table runs programs here with `command`.",
+    )
     concurrency: int = Field(
         0, ge=0, description="Handler calls at once on this daemon, over all processors; 0 = only each processor's own."
     )

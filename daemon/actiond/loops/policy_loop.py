@@ -7,7 +7,7 @@ which names have rows that nobody here serves.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actiond.contract.policy import KNOBS, Policy
@@ -32,7 +32,7 @@ class PolicyLoop:
         loops: dict[str, ProcessorLoop],
         world: World,
         interval_s: float,
-        built_in: Callable[[str, Standing], None],
+        built_in: Callable[[str, Standing], Awaitable[None]],
     ) -> None:
         self.bell = Bell()
         self.steps = 0
@@ -67,6 +67,9 @@ class PolicyLoop:
             poll = await self._store.poll()
             waiting = await self._store.waiting_names()
             await self._look_for_withdrawn()
+            for name, standing in poll.processors.items():
+                if standing.uses is not None:
+                    await self._built_in(name, standing)
             await self._tell_what_is_served()
         except Exception as error:  # the boundary of a connection
             self._wakes |= wakes
@@ -98,9 +101,6 @@ class PolicyLoop:
             self._world.paused = poll.paused
             for loop in self._loops.values():
                 loop.bell.ring()
-        for name, standing in poll.processors.items():
-            if standing.uses is not None:
-                self._built_in(name, standing)
         for name, loop in self._loops.items():
             self._update(loop, poll.processors.get(name) or Standing({}))
         if len(self._loops) != len(self._served[1]):

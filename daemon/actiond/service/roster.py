@@ -37,6 +37,7 @@ class Roster:
         doorbell: Doorbell,
         shared: Shared,
         start: Callable[[ProcessorLoop], object],
+        allowed: str = "",
     ) -> None:
         self._find = find
         self._loops = loops
@@ -47,6 +48,7 @@ class Roster:
         self._shared = shared
         self._start = start
         self._makers = discovery.built_ins()
+        self._allowed = {each.strip() for each in allowed.split(",")} - {""} or set(self._makers)
         self._made_of: dict[str, tuple[str, str]] = {}  # name -> (built-in, config)
 
     async def declare(self, found: dict[str, Processor]) -> None:
@@ -58,6 +60,7 @@ class Roster:
     async def reload(self) -> None:
         """Read processors again; what does not load leaves the old code in place, and says so."""
         began_s = time.monotonic()
+        self._made_of.clear()  # secrets, programs and packages may be there now, or be others
         try:
             found = self._find()
             await self.declare(found)
@@ -70,21 +73,27 @@ class Roster:
             return
         log.info(LogLine.DAEMON_RELOADED, processors=sorted(found), took_s=round(time.monotonic() - began_s, 2))
 
-    def built_in(self, name: str, standing: Standing) -> None:
+    async def built_in(self, name: str, standing: Standing) -> None:
         """A row of actiond.processor is made of a built-in, which it names by its registered name."""
         config = standing.overrides.get("config") or {}
         made_of = (str(standing.uses), str(config))
         if self._made_of.get(name) == made_of:
             return
-        self._made_of[name] = made_of
         try:
-            self._serve(self._maker(made_of[0])(name, config), made_of[0])
-        except ActiondError as wrong:
+            processor = self._maker(made_of[0])(name, config)
+        except ActiondError as wrong:  # the others go on, and so does this one as it was
             log.error(LogLine.PROCESSOR_RELOAD_FAILED, source=f"processor {name}", error=str(wrong))
+            self._made_of[name] = made_of
+            return
+        self._serve(processor, made_of[0])
+        await self._processors.declare([(name, *processor.stored())])
+        self._made_of[name] = made_of
 
     def _maker(self, uses: str) -> discovery.Maker:
         if uses not in self._makers:
             raise OperatorError(f"there is no built-in {uses!r} (there are: {', '.join(sorted(self._makers))})")
+        if uses not in self._allowed:
+            raise OperatorError(f"{uses!r} is not among those that ACTIOND_BUILT_INS allows on this host")
         return self._makers[uses]
 
     def _serve(self, processor: Processor, kind: str) -> None:
