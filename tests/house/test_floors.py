@@ -32,6 +32,8 @@ KNOWS_THE_PUBLIC_NAMES = {"demo", "cli"}
 IMPORTS_ON_DEMAND = {"actiond.cli.main", "actiond.host.extras"}
 #: These import what they find by name, besides the two above.
 IMPORTS_BY_NAME = {*IMPORTS_ON_DEMAND, "actiond.host.discovery"}
+#: Built-ins that need an extra: what of it they import.
+OF_AN_EXTRA = {"actiond_processors.http_call": {"httpx"}, "actiond_processors.mail_session": {"aiosmtplib"}}
 NOT_PURE = {"anyio", "asyncio", "asyncpg", "random", "structlog", "threading", "time"}
 
 
@@ -199,7 +201,9 @@ def test_words_and_rules_do_not_wait_and_do_not_know_the_time() -> None:
 
 
 def test_built_in_processors_know_only_the_public_names() -> None:
-    assert foreign(BUILT_IN, {"actiond"}) == []
+    needs = {"actiond", "actiond_processors", "anyio", "pydantic"}
+    for module, text in BUILT_IN.items():
+        assert foreign({module: text}, needs | OF_AN_EXTRA.get(module, set())) == []
     public = ACTIOND.keys() - {"actiond.__init__"}
     assert [m for m, text in BUILT_IN.items() for each in imports(text) if target(each.name, ACTIOND) in public] == []
 

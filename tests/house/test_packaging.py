@@ -59,7 +59,8 @@ def test_the_command_and_the_built_ins_are_announced(wheel: zipfile.ZipFile) -> 
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     announced = wheel.read(name).decode()
     assert "actiond = actiond.cli.main:main" in announced
-    assert "sql_function = actiond_processors.sql_function:make" in announced
+    for name in ("command", "email", "http", "publish", "sql_function"):
+        assert f"{name} = actiond_processors.{name}:make" in announced
 
 
 def test_an_installed_daemon_finds_its_statements(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
