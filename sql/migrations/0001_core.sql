@@ -124,22 +124,35 @@ create table actiond.action (
   autovacuum_vacuum_insert_scale_factor = 0.05
 );
 create index action_due     on actiond.action (processor, priority, next_eligible_at, id) where status = 'pending';
-create index action_related on actiond.action (related) where related is not null;
+create index action_related on actiond.action (related, id) where related is not null;
 create index action_failed  on actiond.action (processor, finished_at) where status = 'failed';
+create index action_set_aside on actiond.action (status, id) where status in ('held', 'failed', 'canceled');
 
+-- About an action; or about a processor; or, where both are NULL, about the whole installation.
 create table actiond.history (
   id        bigint      generated always as identity primary key,
-  action_id bigint      not null,             -- no foreign key: a lock on the action would deadlock the outcomes
+  action_id bigint,                           -- no foreign key: a lock on the action would deadlock the outcomes
+  processor text,
   at        timestamptz not null default pg_catalog.clock_timestamp(),
   event     text        not null,
   run_id    bigint,
   attempt   integer,
   by        text        not null default session_user,
-  detail    text,                             -- the full error text, a reason, what was edited
+  detail    text,                             -- the full error text, what was edited
+  -- What a person did, and why.
+  verb      text,                             -- NULL: a plain UPDATE
+  verb_id   bigint,                           -- the bulk verb (an action) that this was a part of
+  reason    text,
+  before    jsonb,                            -- what changed: old values
+  after     jsonb,                            -- and new ones
   constraint event_is_known check (event in
-    ('completed', 'failed', 'retried', 'deferred', 'canceled', 'held', 'released', 'crashed', 'fenced'))
+    ('completed', 'failed', 'retried', 'deferred', 'canceled', 'held', 'released', 'rescheduled', 'crashed', 'fenced',
+     'paused', 'resumed', 'set', 'repeated')),
+  constraint about_an_action_or_a_processor check (action_id is null or processor is null)
 );
-create index history_action on actiond.history (action_id, id);
+create index history_action    on actiond.history (action_id, id);
+create index history_verb      on actiond.history (verb_id, action_id) where verb_id is not null;
+create index history_processor on actiond.history (processor, id) where action_id is null;
 
 create table actiond.setting (
   name       text primary key,

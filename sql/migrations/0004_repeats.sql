@@ -10,8 +10,3 @@ alter table actiond.action
   add column repeat_slot   timestamptz,
   add constraint repeat_every_is_at_least_a_second
     check (repeat_every >= interval '1 second' and extract(month from repeat_every) = 0 and extract(year from repeat_every) = 0);
-
-alter table actiond.history
-  drop constraint event_is_known,
-  add constraint event_is_known check (event in
-    ('completed', 'failed', 'retried', 'deferred', 'canceled', 'held', 'released', 'crashed', 'fenced', 'repeated'));

@@ -102,6 +102,7 @@ def _close_instead_of_terminate() -> None:
 
 _STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_transitions.py::"
 _RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
+_BULK = "tests/database/test_bulk.py::"
 
 MUTANTS: dict[str, Mutant] = {
     "no_fence": Mutant(
@@ -146,6 +147,21 @@ MUTANTS: dict[str, Mutant] = {
             "",
         ),
         _TRANSITIONS + "test_a_row_that_is_stopped_and_released_during_a_run_does_not_hear_that_run",
+    ),
+    "bulk_verb_forgets_its_place": Mutant(
+        "a bulk verb begins each chunk from the beginning",
+        _function("jsonb_build_object('reached', found_in.reached,", "jsonb_build_object('reached', 0,"),
+        _BULK + "test_rows_that_fail_again_meanwhile_are_not_taken_twice",
+    ),
+    "bulk_verb_acts_on_what_it_once_found": Mutant(
+        "a bulk verb does not look again at a row that it had to wait for",
+        _function(" and (act.statuses is null or f.was = any(act.statuses))", ""),
+        _BULK + "test_a_row_that_no_longer_matches_when_its_turn_comes_is_left_alone",
+    ),
+    "bulk_verb_for_anybody": Mutant(
+        "who may only insert has a daemon change what they may not change themselves",
+        _function("not has_column_privilege(asked.created_by, 'actiond.action', 'status', 'update')", "false"),
+        _BULK + "test_a_role_that_only_inserts_cannot_have_a_daemon_change_actions",
     ),
     "bell_taken_from_inserters": Mutant(
         "the insert trigger holds no lock, so a daemon falls asleep beside a commit under way",

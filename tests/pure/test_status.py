@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from actiond.words.status import FINAL, TRANSITIONS, Cause, Status
+from actiond.words.status import FINAL, TRANSITIONS, VERBS, Cause, Status, Verb
 
 #: Causes that people bring about; the others are the daemon's.
 BY_HAND = {Cause.HOLD, Cause.CANCEL, Cause.RELEASE}
@@ -69,6 +69,19 @@ def test_people_can_do_what_the_manual_says() -> None:
         Status.FAILED,
         Status.CANCELED,
     }
+
+
+def test_a_verb_takes_only_what_its_cause_leads_out_of() -> None:
+    for verb, (cause, takes) in VERBS.items():
+        staying = {Status.PENDING} if verb is Verb.RUN_NOW else set()
+        assert takes - staying <= {before for before, by in TRANSITIONS if by is cause}, verb
+        assert Status.COMPLETED not in takes
+
+
+def test_every_verb_has_its_place_and_every_change_by_hand_its_verb() -> None:
+    assert set(VERBS) == set(Verb)
+    by_verb = {(status, cause) for cause, takes in VERBS.values() for status in takes}
+    assert {change for change in TRANSITIONS if change[1] in BY_HAND} <= by_verb
 
 
 def test_nothing_changes_into_itself() -> None:

@@ -258,7 +258,7 @@ WRONG = [
     (["show", "twelve"], 2, "'twelve' is no id (write 12 or A-00000012)"),
     (["show", "99999999999999999999"], 2, "is no id"),
     (["show", "-1"], 2, ""),
-    (["ls", "--since", "yesterday"], 2, "not a duration: 'yesterday'"),
+    (["ls", "--since", "tomorrow"], 2, "'tomorrow' is no moment: write how long ago"),
     (["ls", "--since", "100000000 w"], 2, "a duration cannot be"),
     (["ls", "--status", "done"], 2, "'done' is not one of"),
     (["ls", "--limit", "0"], 2, "0 is not in the range"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from actiond.cli import output
@@ -35,5 +37,16 @@ def command(id_: int, dsn: str | None, as_json: bool) -> None:
     click.echo()
     empty = "no history: a row completed at its first attempt is its own record"
     output.table(
-        history, as_json=False, empty=empty if shown["status"] == "completed" else "no history", title="history"
+        [_entry(entry) for entry in history],
+        as_json=False,
+        empty=empty if shown["status"] == "completed" else "no history",
+        title="history",
     )
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """What a person did, in the words of that person."""
+    verb, reason = entry["verb"], entry["reason"]
+    said = [entry["detail"], f"by {verb}" if verb else None, f"because {reason}" if reason else None]
+    kept = {name: entry[name] for name in ("at", "event", "run_id", "attempt", "by")}
+    return kept | {"detail": ", ".join(each for each in said if each)}

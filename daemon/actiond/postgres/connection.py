@@ -97,6 +97,8 @@ def for_people(error: Exception) -> OperatorError | None:
     """An error of the database in one line with what to do; None if it is no error of the database."""
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return OperatorError(f"this role may not do that: {error}")
+    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith("AC"):  # one of our own
+        return OperatorError(f"{error.args[0]}. {error.hint}" if error.hint else str(error.args[0]))
     if isinstance(error, asyncpg.PostgresError) and trouble(error) is not Trouble.LOST:
         return OperatorError(f"the database refused: {in_words(error)}")
     if isinstance(

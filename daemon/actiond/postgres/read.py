@@ -42,7 +42,7 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
     """One line for each thing somebody should know, saying what to do."""
     found = []
     if settings.get("paused") is True:
-        found.append("everything is paused: update actiond.setting set value = 'false' where name = 'paused'")
+        found.append("everything is paused: `actiond resume --all` goes on")
     if not any(daemon["alive"] for daemon in daemons):
         found.append("no daemon is running: start one with `actiond run`")
     found += [
@@ -69,20 +69,30 @@ def counted(count: int) -> str:
     return f"{count:,}+" if count >= COUNT_AT_MOST else f"{count:,}"
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Actions, newest first. Not `over`: there may be more below the id `reached`."""
+
+    rows: list[dict[str, Any]]
+    reached: int
+    over: bool
+
+
 async def actions(
-    connection: Connection,
-    *,
-    processor: str | None = None,
-    status: str | None = None,
-    related: str | None = None,
-    since_s: float | None = None,
-    error: str | None = None,
-    limit: int = 50,
-    below: int | None = None,
-) -> list[dict[str, Any]]:
-    """The newest that match."""
-    rows = await connection.fetch(_sql["list_actions"], processor, status, related, since_s, error, limit, below)
-    return [dict(row) for row in rows]
+    connection: Connection, filter_: dict[str, Any] | None = None, *, limit: int = 50, below: int | None = None
+) -> Page:
+    """The newest that match (the members of a filter: sql/functions/098_find.sql).
+
+    Looks at a bounded number of rows: with few matches among many rows a page may be short and not over.
+    """
+    found = await connection.fetchrow(_sql["find_actions"], json_text.dumps(filter_ or {}), below, limit, True)
+    assert found is not None
+    return Page(await listed(connection, found["ids"]), found["reached"], found["over"])
+
+
+async def listed(connection: Connection, ids: list[int]) -> list[dict[str, Any]]:
+    """These, newest first, without those that are not there."""
+    return [dict(row) for row in await connection.fetch(_sql["list_actions"], ids)]
 
 
 async def action(connection: Connection, id_: int) -> dict[str, Any] | None:
@@ -95,8 +105,16 @@ async def action(connection: Connection, id_: int) -> dict[str, Any] | None:
         shown[column] = None if shown[column] is None else _readable(shown[column])
     shown["children"] = [dict(family) for family in await connection.fetch(_sql["show_children"], id_)]
     shown["runs"] = [dict(run) for run in await connection.fetch(_sql["show_runs"], id_)]
-    shown["history"] = [dict(entry) for entry in await connection.fetch(_sql["show_history"], id_)]
+    shown["history"] = [_edited(entry) for entry in await connection.fetch(_sql["show_history"], id_)]
     return shown
+
+
+def _edited(entry: Any) -> dict[str, Any]:
+    """An entry of history, with what changed as values."""
+    told = dict(entry)
+    for side in ("before", "after"):
+        told[side] = None if told[side] is None else _readable(told[side])
+    return told
 
 
 def _readable(text: str) -> Any:
@@ -109,6 +127,11 @@ def _readable(text: str) -> Any:
 async def policies(connection: Connection, processor: str | None = None) -> list[dict[str, Any]]:
     """A row a knob: value and origin."""
     return [dict(row) for row in await connection.fetch(_sql["policies"], processor)]
+
+
+async def edits(connection: Connection, processor: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
+    """Who paused, resumed or set something, and why: the latest, in order."""
+    return [_edited(row) for row in await connection.fetch(_sql["show_edits"], processor, limit)]
 
 
 async def wake(connection: Connection, names: list[str]) -> None:

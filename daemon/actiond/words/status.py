@@ -4,7 +4,7 @@ Rule 1. Every change of status is a row of TRANSITIONS; what is not there cannot
 Rule 2. This module knows no database, no clock and no task.
 
 `running` is derived: a row is stored as pending while a daemon holds its claim. The SQL that changes a
-status (step, rescue, give_back, changed_by_hand) is tested against this table.
+status (step, rescue, give_back, changed_by_hand, act) is tested against this table.
 """
 
 from __future__ import annotations
@@ -70,4 +70,25 @@ TRANSITIONS: dict[tuple[Status, Cause], Status] = {
     (Status.HELD, Cause.RELEASE): Status.PENDING,
     (Status.FAILED, Cause.RELEASE): Status.PENDING,
     (Status.CANCELED, Cause.RELEASE): Status.PENDING,
+}
+
+
+class Verb(StrEnum):
+    """What people ask for by name; each is one cause, or changes no status at all."""
+
+    CANCEL = "cancel"
+    HOLD = "hold"
+    RELEASE = "release"
+    RETRY = "retry"
+    RUN_NOW = "run_now"
+
+
+#: What a verb takes, and what that leads to. `run_now` takes pending rows, too, which stay pending; `release` leaves
+#: what failed to `retry`. The SQL has the same in actiond.verb_takes.
+VERBS: dict[Verb, tuple[Cause, frozenset[Status]]] = {
+    Verb.CANCEL: (Cause.CANCEL, frozenset({Status.PENDING, Status.RUNNING, Status.HELD, Status.FAILED})),
+    Verb.HOLD: (Cause.HOLD, frozenset({Status.PENDING, Status.RUNNING})),
+    Verb.RELEASE: (Cause.RELEASE, frozenset({Status.HELD, Status.CANCELED})),
+    Verb.RETRY: (Cause.RELEASE, frozenset({Status.HELD, Status.FAILED, Status.CANCELED})),
+    Verb.RUN_NOW: (Cause.RELEASE, frozenset({Status.PENDING, Status.HELD, Status.FAILED, Status.CANCELED})),
 }
