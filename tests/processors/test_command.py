@@ -14,6 +14,7 @@ import pytest
 from actiond import Processor, ProcessorInvalid
 from actiond.testing import EndedAction, run_batch
 from actiond_processors import command
+from actiond_processors.program import STDERR_SHOWN, Program
 from support.database import eventually
 
 PYTHON = """
@@ -140,6 +141,13 @@ async def test_what_a_program_does_ends_only_its_own_row(
     assert kinds(ended) == ["completed", "completed", "retried", "completed", "completed"]
     assert said in str(ended[2].error)
     assert len(ended[2].settlement.detail or "") < 10_000
+
+
+def test_only_the_end_of_standard_error_is_kept() -> None:
+    running = Program(100, str)
+    for _ in range(100):
+        running.pipe_data_received(2, b"x" * 65536)
+    assert len(running._errors) == 2 * STDERR_SHOWN
 
 
 @pytest.mark.parametrize("fault", ["hang", "deaf", "silent"])

@@ -11,7 +11,7 @@ import pytest
 
 from actiond import ProcessorInvalid
 from actiond.testing import EndedAction, run_batch
-from actiond_processors import email
+from actiond_processors import email, letter
 from support.mail import Mail, mail_server
 
 LETTER = {"from": "Shop <shop@example.org>", "subject": "Hello ${data.name}", "text": "Dear ${data.name},\n.\nbye\n"}
@@ -49,28 +49,28 @@ async def test_the_letters_of_a_batch_go_over_one_connection(mail: Mail) -> None
         (1, "shop@example.org", ["ada@example.org"], "host.test"),
         (1, "shop@example.org", ["bob@example.org"], "host.test"),
     ]
-    letter = mail.letters[0]
-    assert (letter["From"], letter["To"], letter["Subject"]) == (LETTER["from"], "ada@example.org", "Hello ada")
-    text, html = letter.get_body(("plain",)), letter.get_body(("html",))
+    first = mail.letters[0]
+    assert (first["From"], first["To"], first["Subject"]) == (LETTER["from"], "ada@example.org", "Hello ada")
+    text, html = first.get_body(("plain",)), first.get_body(("html",))
     assert text is not None
     assert text.get_content().replace("\r\n", "\n") == "Dear ada,\n.\nbye\n"
     assert html is not None
     assert html.get_content().strip() == "<p>ada</p>"
-    assert letter["Message-ID"] == ended[0].result["message_id"]
+    assert first["Message-ID"] == ended[0].result["message_id"]
     assert ended[0].result["accepted"] == ["ada@example.org"]
-    assert letter["Date"]
+    assert first["Date"]
 
 
 async def test_values_are_values_in_html_and_in_other_alphabets(mail: Mail) -> None:
     payload = {"to": "Zoë 🙂 <zoe@exämple.org>", "name": "<script>Zoë 👩‍💻</script>"}
     (ended,) = await send(mail, payload, text=None, html="<style>p {color: red}</style><p>${data.name}</p>")
     assert ended.kind == "completed"
-    (letter,) = mail.letters
-    assert letter["Subject"] == "Hello <script>Zoë 👩‍💻</script>"
-    assert "<p>&lt;script&gt;Zoë 👩‍💻&lt;/script&gt;</p>" in letter.get_content()
-    assert "p {color: red}" in letter.get_content()
+    (only,) = mail.letters
+    assert only["Subject"] == "Hello <script>Zoë 👩‍💻</script>"
+    assert "<p>&lt;script&gt;Zoë 👩‍💻&lt;/script&gt;</p>" in only.get_content()
+    assert "p {color: red}" in only.get_content()
     assert mail.kept[0]["to"] == ["zoe@xn--exmple-cua.org"]
-    assert letter["To"].addresses[0].display_name == "Zoë 🙂"
+    assert only["To"].addresses[0].display_name == "Zoë 🙂"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,12 @@ async def test_what_cannot_be_a_letter_is_final_and_harms_nobody(mail: Mail, pay
     assert [each.kind for each in ended] == ["failed", "completed"]
     assert [each["to"] for each in mail.kept] == [["ada@example.org"]]
     assert "\nBcc" not in mail.kept[0]["text"]
+
+
+async def test_a_line_break_is_named(mail: Mail) -> None:
+    ended = await send(mail, {"to": "a@example.org", "name": "x\ny"}, {"to": "a@example.org\nBcc: b@example.org"})
+    assert ended[0].error == "the subject holds a line break or another control character"
+    assert ended[1].error == "to holds a line break or another control character"
 
 
 async def test_refused_for_now_or_for_good(mail: Mail) -> None:
@@ -137,18 +143,22 @@ async def test_a_connection_that_ends_before_a_letter_is_made_anew_once(mail: Ma
     assert (first.kind, first.retries_left) == ("retried", 2)
 
 
-async def test_a_letter_without_an_answer_may_have_arrived_and_keeps_its_id(mail: Mail) -> None:
+async def test_a_letter_without_an_answer_may_have_arrived_and_keeps_its_id(
+    mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = iter(f"Fri, 0{day} Dec 2049 23:59:59 GMT" for day in range(1, 9))
+    monkeypatch.setattr(letter, "formatdate", lambda: next(dates))
     ended = [*await send(mail, *to("dropped")), *await send(mail, *to("dropped", "ada"), when_unknown="fail")]
     assert [each.kind for each in ended] == ["retried", "failed", "completed"]
     assert "it may have arrived" in str(ended[0].error)
-    assert len({letter["Message-ID"] for letter in mail.letters[:2]}) == 1
-    assert len({letter["Message-ID"] for letter in mail.letters}) == 2
+    assert len({each["Message-ID"] for each in mail.letters[:2]}) == 1
+    assert len({each["Message-ID"] for each in mail.letters}) == 2
 
 
 async def test_a_message_id_differs_where_the_letter_differs(mail: Mail) -> None:
     await send(mail, *to("ada"))
-    await send(mail, *to("bob"))
-    ids = [letter["Message-ID"] for letter in mail.letters]
+    await send(mail, *to("ada"), subject="another")
+    ids = [each["Message-ID"] for each in mail.letters]
     assert len(set(ids)) == 2
     assert all(each.startswith("<actiond-1.") and each.endswith("@example.org>") for each in ids)
 
@@ -198,7 +208,7 @@ async def test_a_row_chooses_among_the_templates_there_are(mail: Mail) -> None:
     ended = await send(mail, *payloads, *to("bob"), subject=None, text=None, templates=templates)
     assert [each.kind for each in ended] == ["completed", "failed", "failed", "failed"]
     assert "(there are: welcome, bye)" in str(ended[1].error)
-    assert [letter["Subject"] for letter in mail.letters] == ["Bye"]
+    assert [each["Subject"] for each in mail.letters] == ["Bye"]
 
 
 async def test_more_headers(mail: Mail) -> None:
