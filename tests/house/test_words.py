@@ -48,6 +48,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/loops/processor_loop.py": "a connection",
     "daemon/actiond/loops/release_loop.py": "a connection",
     "daemon/actiond/loops/rescue_loop.py": "a connection",
+    "daemon/actiond/loops/schedule_loop.py": "a connection",
     "daemon/actiond/postgres/action_store.py": "a connection: what an error means for the statement",
     "daemon/actiond/postgres/presence.py": "a connection",
     "daemon/actiond/rules/error_text.py": "user code: __str__ of an error",

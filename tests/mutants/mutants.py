@@ -101,6 +101,7 @@ def _close_instead_of_terminate() -> None:
 
 
 _STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_transitions.py::"
+_SCHEDULES = "tests/database/test_schedules.py::"
 _RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
 _BULK = "tests/database/test_bulk.py::"
 
@@ -191,6 +192,31 @@ MUTANTS: dict[str, Mutant] = {
         "after a lost session nobody looks for what was missed",
         _reconnect_without_a_look,
         "tests/pure/test_hearing.py::test_when_the_session_is_back_every_processor_looks_again",
+    ),
+    "slot_not_compared": Mutant(
+        "a schedule moves on from wherever it stands, not from the slot that was computed",
+        _statement("fire_schedule", "s.next_at is not distinct from $4", "coalesce($4, s.next_at) is not null"),
+        _SCHEDULES + "test_of_two_that_computed_the_same_slot_one_fires",
+    ),
+    "edition_not_compared": Mutant(
+        "a schedule fires what stood in its row before an edit",
+        _statement("fire_schedule", "s.edition = $3", "s.edition >= 0 * $3"),
+        _SCHEDULES + "test_an_edit_is_never_overtaken_by_what_stood_there_before",
+    ),
+    "schedule_waits_for_locks": Mutant(
+        "a schedule whose row somebody holds holds up all the others",
+        _statement("fire_schedule", "for no key update skip locked", "for no key update"),
+        _SCHEDULES + "test_a_row_that_somebody_holds_is_left_for_later_and_holds_up_no_other",
+    ),
+    "broken_schedules_first": Mutant(
+        "schedules in trouble are looked at before the others, a page of them at a time",
+        _statement("due_schedules", "order by s.error is not null,", "order by s.error is null,"),
+        _SCHEDULES + "test_a_page_full_of_wrong_rows_holds_up_no_other",
+    ),
+    "past_fires_when_switched_on": Mutant(
+        "a schedule that is switched on again makes up for the time it was off",
+        _function("and new.missed <> 'all' then", "and new.missed = 'none' then"),
+        _SCHEDULES + "test_switched_off_nothing_fires_and_on_again_the_past_does_not",
     ),
     "close_instead_of_terminate": Mutant(
         "a dead connection is closed politely",

@@ -42,6 +42,7 @@ class APolicyLoop:
 def hearing(**loops: ALoop) -> Hearing:
     made: Any = Hearing(SimpleNamespace(daemon=7), loops, World(), "here", True, 30.0)  # type: ignore[arg-type]
     made.policy = APolicyLoop()
+    made.schedule = APolicyLoop()
     return made
 
 
@@ -92,10 +93,18 @@ async def test_that_a_row_was_withdrawn_is_believed_only_when_the_row_says_so() 
     assert await rung(ears.policy) == [True]
 
 
-async def test_a_changed_policy_is_read_at_once() -> None:
+async def test_a_changed_policy_or_schedule_is_read_at_once() -> None:
     ears = hearing(a=ALoop())
     ears.heard(POLICY, "")
-    assert await rung(ears.policy) == [True]
+    assert await rung(ears.policy, ears.schedule) == [True, True]
+
+
+async def test_when_the_session_is_back_schedules_are_looked_at() -> None:
+    ears = hearing(a=ALoop())
+    ears.session(False, "gone")
+    assert await rung(ears.policy, ears.schedule) == [False, False]
+    ears.session(True, "")
+    assert await rung(ears.policy, ears.schedule) == [True, True]
 
 
 async def test_a_daemon_that_was_declared_dead_forgets_its_work_once() -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("demo", "Watch real files become real outcomes on a private Postgres."),
     "migrate": ("migrate", "Bring the schema up to date."),
     "enqueue": ("enqueue", "Ask for work: one action, or one for each line of a file."),
+    "schedule": ("schedule", "Cron and intervals: when to wake a processor or insert an action."),
     "wake": ("wake", "Tell processors to look again."),
     "status": ("status", "What is waiting, running, failing; the daemons; problems."),
     "ls": ("ls", "List actions."),

@@ -54,6 +54,7 @@ def _daemon(each: dict[str, Any]) -> dict[str, Any]:
         "version": each["version"],
         "up": in_words(each["up_s"]),
         "seen": f"{in_words(each['seen_s'])} ago",
+        "schedules looked at": "" if each["ticked_s"] is None else f"{in_words(each['ticked_s'])} ago",
         "running": each["running"],
         "processors": ", ".join(each["processors"]),
     }

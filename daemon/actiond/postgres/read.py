@@ -14,6 +14,7 @@ from actiond.words.duration import in_words
 from actiond.words.errors import OperatorError
 
 COUNT_AT_MOST = 10_000
+LATE_S = 60.0  # a schedule whose slot was due this long ago
 QUIET_S = 5.0  # a daemon that beats every second and was not seen for this long
 _MARGIN_S = 5.0  # the server gives up first, and says so
 
@@ -35,7 +36,9 @@ async def status(connection: Connection) -> Status:
     processors = [dict(row) for row in await connection.fetch(_sql["status_processors"], COUNT_AT_MOST)]
     daemons = [dict(row) for row in await connection.fetch(_sql["status_daemons"])]
     settings = {row["name"]: json_text.loads(row["value"]) for row in await connection.fetch(_sql["settings"])}
-    return Status(processors, daemons, settings, problems(processors, daemons, settings))
+    late = await connection.fetch(_sql["late_schedules"], LATE_S)
+    found = problems(processors, daemons, settings) + [_late(row) for row in late]
+    return Status(processors, daemons, settings, found)
 
 
 def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
@@ -62,6 +65,13 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
         elif not each["enabled"]:
             found.append(f"{counted(waiting)} rows wait for {name!r}, which is disabled")
     return found
+
+
+def _late(schedule: Any) -> str:
+    about = f"schedule {schedule['name']!r} for {schedule['processor']!r}"
+    if schedule["error"]:
+        return f"{about} cannot fire: {schedule['error']}"
+    return f"{about} has been due for {in_words(schedule['late_s'])}: is a daemon running?"
 
 
 def counted(count: int) -> str:

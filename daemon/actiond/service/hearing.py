@@ -11,6 +11,7 @@ from actiond.host.log import get_logger
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.rescue_loop import RescueLoop
+from actiond.loops.schedule_loop import ScheduleLoop
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.presence import POLICY, WAKE, WITHDRAWN, Callbacks
 from actiond.words.log_lines import LogLine
@@ -26,6 +27,7 @@ class Hearing:
     ) -> None:
         self.policy: PolicyLoop | None = None
         self.rescue: RescueLoop | None = None
+        self.schedule: ScheduleLoop | None = None
         self._store = store
         self._loops = loops
         self._world = world
@@ -49,7 +51,7 @@ class Hearing:
     def heard(self, channel: str, payload: str) -> None:
         """A notification. Anybody may send anything: what makes no sense is ignored."""
         if channel == POLICY:
-            self._poll_soon()
+            self._edited()
         elif channel == WAKE:
             self._wake({name.strip() for name in payload.split(",") if name.strip()})
         elif channel == WITHDRAWN:
@@ -58,6 +60,12 @@ class Hearing:
     def _poll_soon(self) -> None:
         if self.policy is not None:
             self.policy.bell.ring()
+
+    def _edited(self) -> None:
+        """Policies, settings or schedules."""
+        for loop in (self.policy, self.schedule):
+            if loop is not None:
+                loop.bell.ring()
 
     def _wake(self, names: set[str]) -> None:
         log.debug(LogLine.WAKE_RECEIVED, processors=sorted(names))
@@ -120,7 +128,7 @@ class Hearing:
             log.info(LogLine.LISTENER_RESTORED, down_s=round(time.monotonic() - self._down_since_s, 2))
             self._down_since_s = None
         self.look_again()
-        self._poll_soon()
+        self._edited()
 
 
 def cancel_running(loops: dict[str, ProcessorLoop], why: Stop) -> int:

@@ -30,12 +30,14 @@ from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
+from actiond.loops.schedule_loop import ScheduleLoop
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.family_store import FamilyStore
 from actiond.postgres.presence import Identity
 from actiond.postgres.processor_store import ProcessorStore
+from actiond.postgres.schedule_store import ScheduleStore
 from actiond.postgres.statements import Statements
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
@@ -157,13 +159,16 @@ class Supervisor:
             )
             policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
             hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again)
+            schedules = ScheduleStore(pool, self._sql)
+            hearing.schedule = ScheduleLoop(schedules, lambda: store.daemon, settings.poll_interval_s)
             async with _started(presence, hearing.known, self._stop):
                 if not self._stop.is_set():
                     await self._patiently(lambda: roster.declare(found))
                     await policy.step()
                     self._roster, self._policy = roster, policy
                     proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
-                    for task in (policy.run, hearing.rescue.run, release.run, proof.run, *self._others):
+                    ours = (policy, hearing.rescue, hearing.schedule, release, proof)
+                    for task in (*(each.run for each in ours), *self._others):
                         tasks.start_soon(task)
                     self._ready(store.daemon, time.monotonic() - began_s)
                 await self._stop.wait()

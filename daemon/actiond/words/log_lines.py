@@ -165,6 +165,20 @@ class LogLine(StrEnum):
         "An override has a value its knob cannot take; the declared value stays in force.",
     )
 
+    # Schedules
+    SCHEDULE_FIRED = (
+        "info schedule_fired(schedule, processor, slot, late_s, action_id)",
+        "A slot of a schedule was due: an action was inserted, or the processor woken.",
+    )
+    SCHEDULE_SKIPPED = (
+        "warning schedule_skipped(schedule, processor, slots, reason, first_slot, action_id) once per schedule, reason",
+        "Slots did not fire: `missed`, as no daemon was up in time, or `overlap`, as that action was still open.",
+    )
+    SCHEDULE_BROKEN = (
+        "error schedule_broken(schedule, processor, error) once per schedule, processor",
+        "A schedule cannot fire until somebody corrects its row; its column `error` says the same.",
+    )
+
     # One batch
     BATCH_STARTED = (
         "debug batch_started(processor, run_id, actions)",
