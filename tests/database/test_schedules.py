@@ -289,10 +289,11 @@ async def test_an_edited_rule_is_computed_anew_also_while_a_slot_is_due(noon, lo
         "update actiond.schedule set data = '{\"new\": true}'",
         "update actiond.schedule set enabled = false",
         "update actiond.schedule set name_enabled = false",
+        "alter table actiond.schedule disable trigger all; update actiond.schedule set enabled = false",
         "update actiond.schedule set next_at = next_at + interval '1 min'",
         "delete from actiond.schedule",
     ],
-    ids=["cron", "data", "off", "name off", "next_at", "gone"],
+    ids=["cron", "data", "off", "name off", "off without triggers", "next_at", "gone"],
 )
 async def test_an_edit_is_never_overtaken_by_what_stood_there_before(noon, pool, edit: str) -> None:
     store = ScheduleStore(pool, Statements())

@@ -244,7 +244,7 @@ def test_what_is_below_a_named_package_is_read_again_and_one_processor_stays_one
     again(MAIL, "a_package_of_mine/inner.py")
     again("from a_package_of_mine.inner import mail", "a_package_of_mine/__init__.py")
     sources = Sources(["a_package_of_mine", "a_package_of_mine.inner"])
-    assert list(sources()) == ["mail"]
+    assert [name for name in sources() if not name.startswith("actiond.")] == ["mail"]
     again(MAIL.replace('"mail"', '"mail", retries=7'), "a_package_of_mine/inner.py")
     assert sources()["mail"].policy.retries == 7
 

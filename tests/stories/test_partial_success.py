@@ -126,7 +126,7 @@ async def test_execute_each_fails_exactly_the_bad_ones_of_512(server, template, 
         conn = await db.connect()
         await conn.execute("create table public.book (action bigint primary key, amount int check (amount > 0))")
         ids = await ask(conn, "each", *[-place if place in bad else 1 for place in range(512)])
-        daemon = start(proxy.dsn, file)
+        daemon = await start(proxy.dsn, file).ready()
         rows = await until(conn, ids, "completed", "failed", within_s=20)
         failed = [place for place, row in enumerate(rows) if row["status"] == "failed"]
         assert failed == sorted(bad)
@@ -197,7 +197,7 @@ async def test_a_daemon_killed_in_the_middle_of_execute_each_leaves_no_half_outc
         file = processor_file(IMPATIENT + KILLED)
         # The first one is bad, so the search accepts most of the first half before it comes to the one that waits.
         ids = await ask(conn, "each", -1, *range(1, 62), 4711, 63)
-        first = start(db.dsn, file)
+        first = await start(db.dsn, file).ready()
         await eventually(lambda: blocked(conn))
         first.signal(signal.SIGKILL)
         await first.ends()
@@ -207,7 +207,7 @@ async def test_a_daemon_killed_in_the_middle_of_execute_each_leaves_no_half_outc
         assert await written(conn) == done
         assert {row["status"] for row in await look(conn, ids) if row["id"] not in done} == {"running"}
         await conn.execute("select pg_advisory_unlock(4711)")
-        second = start(db.dsn, file)
+        second = await start(db.dsn, file).ready()
         rows = await until(conn, ids, "completed", "failed", within_s=20)
         assert [row["id"] for row in rows if row["status"] == "failed"] == ids[:1]
         assert await written(conn) == ids[1:]
@@ -254,7 +254,7 @@ async def test_a_daemon_that_stops_in_the_middle_of_isolation_keeps_what_is_deci
         )
         ids = await ask(conn, "stops", 1, 2, 3, 4, 5, "bad", 7, 8)
         file, env = processor_file(IMPATIENT + STOPPED), {"ACTIOND_DRAIN_S": "0.2"}
-        first = start(db.dsn, file, env=env)
+        first = await start(db.dsn, file, env=env).ready()
         await until(conn, ids, "running")
         first.signal(signal.SIGTERM)
         assert await first.ends() == 0
@@ -263,7 +263,7 @@ async def test_a_daemon_that_stops_in_the_middle_of_isolation_keeps_what_is_deci
         assert [row["status"] for row in rows[5:]] == ["pending"] * 3
         assert {row["retries_left"] for row in rows} == {None}
         go.touch()
-        second = start(db.dsn, file, env=env)
+        second = await start(db.dsn, file, env=env).ready()
         rows = await until(conn, ids, "completed", "failed")
         assert [row["id"] for row in rows if row["status"] == "failed"] == [ids[5]]
         assert rows[5]["error"] == "ValueError: one is bad"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from anyio.abc import TaskGroup
+
 from actiond.batch.crew import Crew, Shared
 from actiond.batch.write_back import WriteBack
 from actiond.contract.processor import Processor
@@ -36,7 +38,7 @@ class Roster:
         processors: ProcessorStore,
         doorbell: Doorbell,
         shared: Shared,
-        start: Callable[[ProcessorLoop], object],
+        tasks: TaskGroup,
         allowed: str = "",
     ) -> None:
         self._find = find
@@ -46,7 +48,7 @@ class Roster:
         self._processors = processors
         self._doorbell = doorbell
         self._shared = shared
-        self._start = start
+        self._tasks = tasks
         self._makers = discovery.built_ins()
         self._allowed = {each.strip() for each in allowed.split(",")} - {""} or set(self._makers)
         self._made_of: dict[str, tuple[str, str]] = {}  # name -> (built-in, config)
@@ -109,5 +111,5 @@ class Roster:
         crew = Crew(processor, processor.policy, self._store, writer, self._shared, bell.ring)
         loop = ProcessorLoop(crew, writer, self._store, self._doorbell, self._world, bell)
         self._loops[processor.name] = loop
-        self._start(loop)
+        self._tasks.start_soon(loop.run)
         log.info(LogLine.PROCESSOR_REGISTERED, processor=processor.name, source=processor.where, kind=kind)

@@ -147,15 +147,7 @@ class Supervisor:
             )
             processors = ProcessorStore(pool, self._sql)
             roster = Roster(
-                self._find,
-                loops,
-                self._world,
-                store,
-                processors,
-                presence,
-                shared,
-                lambda x: tasks.start_soon(x.run),
-                settings.built_ins,
+                self._find, loops, self._world, store, processors, presence, shared, tasks, settings.built_ins
             )
             policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
             hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again)
