@@ -84,6 +84,31 @@ create table actiond.run (
 ) with (fillfactor = 70);
 alter table actiond.run alter column actions set storage external;  -- compressing 4 kB of ids costs more than it saves
 create index run_open on actiond.run (daemon) where finished_at is null;
+create index run_ended on actiond.run (processor, finished_at) where finished_at is not null;
+
+-- What the runs came to, by hour of their end, so that figures of a week need no run rows. A daemon adds the runs that
+-- ended since fold.upto, twice a minute (sql/fold_runs.sql); readers add what is newer themselves (actiond.run_hours).
+create table actiond.run_hour (
+  hour      timestamptz not null,
+  processor text        not null,
+  runs      bigint      not null,
+  completed bigint      not null,
+  failed    bigint      not null,
+  retried   bigint      not null,
+  deferred  bigint      not null,
+  canceled  bigint      not null,
+  fenced    bigint      not null,
+  returned  bigint      not null,
+  waits     bigint[]    not null,                        -- all 32 buckets
+  times     bigint[]    not null,
+  primary key (hour, processor)
+) with (fillfactor = 70);
+create table actiond.fold (
+  one  boolean     primary key default true,
+  upto timestamptz not null,                             -- runs that ended until then are in run_hour, no others
+  constraint there_is_only_one check (one)
+);
+insert into actiond.fold (upto) values ('-infinity');
 
 create table actiond.action (
   id               bigint      generated always as identity primary key,
@@ -126,7 +151,10 @@ create table actiond.action (
 create index action_due     on actiond.action (processor, priority, next_eligible_at, id) where status = 'pending';
 create index action_related on actiond.action (related, id) where related is not null;
 create index action_failed  on actiond.action (processor, finished_at) where status = 'failed';
+-- For people: the latest failures of all processors, lists of what is rare, and what was made since.
+create index action_failed_at on actiond.action (finished_at) where status = 'failed';
 create index action_set_aside on actiond.action (status, id) where status in ('held', 'failed', 'canceled');
+create index action_created  on actiond.action using brin (created_at) with (pages_per_range = 32, autosummarize = on);
 
 -- About an action; or about a processor; or, where both are NULL, about the whole installation.
 create table actiond.history (

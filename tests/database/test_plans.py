@@ -40,6 +40,8 @@ ARGUMENTS = {
     "left_behind": "",
     "rescue": "1, {run}, false, 3",
     "running_globally": "'p', true",
+    "fold_until": "",
+    "fold_runs": "actiond.now(), 5000",
 }
 
 

@@ -43,6 +43,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/host/log.py": "user code: texts of foreign values; printing never raises",
     "daemon/actiond/host/postgres_home.py": "cleans up, then raises",
     "daemon/actiond/host/private_postgres.py": "cleans up, then raises",
+    "daemon/actiond/loops/fold_loop.py": "a connection",
     "daemon/actiond/loops/policy_loop.py": "a connection",
     "daemon/actiond/loops/presence_thread.py": "a connection",
     "daemon/actiond/loops/processor_loop.py": "a connection",
