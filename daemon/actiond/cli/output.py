@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from actiond.words.duration import in_words
+
+#: Stands at the right of its column: 7, 1,234.5, 10,000+, 99.8 %.
+_COUNT = re.compile(r"-?[\d,]*\d(\.\d+)?\+?( %)?|")
 
 
 def print_json(value: Any) -> None:
@@ -32,7 +36,7 @@ def table(
         return
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
-        number = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
+        number = all(row[name] is None or _COUNT.fullmatch(cell(row[name])) for row in rows)
         drawn.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row.values()))
