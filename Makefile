@@ -10,7 +10,7 @@ PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml requirements.lock
 	@if command -v uv >/dev/null 2>&1; then \
@@ -47,6 +47,9 @@ check: $(READY) ## format, lint, types, house rules
 bench: $(READY) ## the benchmark: under four minutes, each figure with its target
 	@$(BIN)/python -m tests.bench
 
+bench-views: $(READY) ## what operators ask, with 5,200,000 rows: under ten minutes, each figure with its target
+	@$(BIN)/python -m tests.bench.seeing
+
 pages: $(READY) ## write the pages that are made from code: settings, log lines
 	@$(BIN)/python -m actiond.host.pages
 
@@ -60,4 +63,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all check bench pages schema lock clean
+.PHONY: help setup demo dev quick test test-all check bench bench-views pages schema lock clean

@@ -52,6 +52,26 @@ FIGURES: dict[str, tuple[str, Target | None]] = {
     "idle_queries": ("per s", at_most(2.0)),
     "idle_cpu": ("% of a core", at_most(1.0)),
     "memory_million_waiting": ("MB resident", at_most(90)),
+    # tests/bench/seeing.py, with millions of rows
+    "folding": ("runs/s", at_least(5_000)),  # more than daemons can end
+    **dict.fromkeys(
+        (
+            *("view_action_list", "view_recent_actions", "view_pending_actions", "view_running_actions"),
+            *("view_failed_actions", "view_held_actions", "view_related", "view_orphans", "view_recent_failures"),
+            *("view_stuck", "view_stats_processor", "view_stats_errors", "view_stats_retries", "view_throughput"),
+        ),
+        ("ms", at_most(100)),
+    ),
+    "command_help": ("ms", None),
+    **dict.fromkeys(
+        (
+            *("command_status", "command_top_once", "command_ls", "command_ls_failed", "command_ls_held"),
+            *("command_ls_running", "command_ls_rare", "command_ls_since", "command_ls_error", "command_failures"),
+            *("command_failures_error", "command_errors", "command_stuck", "command_stats", "command_stats_hours"),
+            *("command_stats_retries", "command_history", "command_history_one", "command_show"),
+        ),
+        ("ms", at_most(1000)),
+    ),
 }
 
 
