@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests wait more than they compute, so three at once suit even two cores; each process has a Postgres of its own.
-PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal
+PYTEST := $(BIN)/pytest -q -n 4 --dist worksteal
 .DEFAULT_GOAL := help
 
 help: ## list the targets

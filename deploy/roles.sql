@@ -10,7 +10,8 @@
 --   actiond_owner     owns the schema and everything in it; runs migrations, never the daemon
 --   actiond_daemon    claims, writes outcomes, rescues; may also ask for work, as handlers do
 --   actiond_producer  asks for work, and reads nothing but the ids of rows
---   actiond_operator  sees everything; cancels, holds, releases, retries, pauses, tunes
+--   actiond_operator  sees everything; cancels, holds, releases, retries, pauses, tunes, edits schedules; asks for work,
+--                     because a verb on many rows is an action
 --   actiond_reader    sees everything but payloads, results and the texts of errors
 --
 -- Rights are given by column: a producer cannot insert a row that was "already run", a daemon cannot change what was
@@ -36,9 +37,12 @@ begin
   end if;
 end $$;
 
--- Daemons ask for work as handlers do; operators see what readers see.
+-- Daemons ask for work as handlers do, operators as a bulk verb does; operators see what readers see.
 do $$
 begin
+  if not pg_catalog.pg_has_role('actiond_operator', 'actiond_producer', 'usage') then
+    grant actiond_producer to actiond_operator;
+  end if;
   if not pg_catalog.pg_has_role('actiond_daemon', 'actiond_producer', 'usage') then
     grant actiond_producer to actiond_daemon;
   end if;
@@ -108,13 +112,13 @@ grant usage on schema actiond to actiond_daemon, actiond_producer, actiond_opera
 
 -- The producer. The id is read by `returning id`.
 grant insert (processor, data, related, next_eligible_at, priority, retries_left, status, state, parent_id,
-              waits_for, waits_on, repeat_every, repeat_missed), select (id)
+              waits_for, waits_on, repeat_every, repeat_missed, trace), select (id)
    on actiond.action to actiond_producer;
 
 -- The daemon. Not the columns that say what was asked for and by whom, and nothing of what an operator decides.
 grant select on all tables in schema actiond to actiond_daemon;
-grant update (status, next_eligible_at, claimed_by, run_id, started_at, finished_at, attempts, retries_left, crashes,
-              error, result, state, waits_for, waits_on, repeat_slot)
+grant update (status, next_eligible_at, priority, claimed_by, run_id, started_at, finished_at, attempts, retries_left,
+              crashes, error, result, state, waits_for, waits_on, repeat_slot)
    on actiond.action to actiond_daemon;
 grant insert (id, processor, daemon, actions, started_at, finished_at),
       update (finished_at, completed, failed, retried, deferred, canceled, fenced, returned, waits, times)
@@ -122,58 +126,75 @@ grant insert (id, processor, daemon, actions, started_at, finished_at),
 grant usage on sequence actiond.run_id_seq to actiond_daemon;
 grant insert (action_id, at, event, run_id, attempt, detail) on actiond.history to actiond_daemon;
 grant insert (host, pid, version, processors, started_at, seen_at, lease_until, locks),
-      update (seen_at, lease_until, ended_at, ended)
+      update (processors, seen_at, lease_until, ended_at, ended, ticked_at)
    on actiond.daemon to actiond_daemon;
 grant insert (name, declared, built_in), update (declared, built_in, woken_at)
    on actiond.processor to actiond_daemon;
+grant update (next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition)
+   on actiond.schedule to actiond_daemon;
+grant insert, update on actiond.run_hour to actiond_daemon;
+grant update (upto) on actiond.fold to actiond_daemon;
 
 -- The reader: of actions and history not what may hold somebody's data.
 grant select (id, processor, status, related, priority, attempts, retries_left, crashes, next_eligible_at, created_at,
               created_by, started_at, finished_at, claimed_by, run_id, parent_id, waits_for, waits_on, repeat_every,
-              repeat_missed, repeat_slot)
+              repeat_missed, repeat_slot, trace, xmax)              -- xmax: is somebody holding it locked?
    on actiond.action to actiond_reader;
-grant select (id, action_id, at, event, run_id, attempt, by) on actiond.history to actiond_reader;
-grant select on actiond.daemon, actiond.processor, actiond.run, actiond.setting, actiond.migration to actiond_reader;
+grant select (id, action_id, processor, at, event, run_id, attempt, by, verb, verb_id, before, after)
+   on actiond.history to actiond_reader;
+grant select on actiond.daemon, actiond.processor, actiond.run, actiond.run_hour, actiond.fold, actiond.setting,
+                actiond.schedule, actiond.migration
+   to actiond_reader;
 
 -- The operator. Every change of a status by hand is judged and recorded by a trigger. Not `uses` and `config`: they can
 -- name a function that the daemon then calls with its own rights.
 grant select on all tables in schema actiond to actiond_operator;
-grant update (status, next_eligible_at, retries_left, priority) on actiond.action to actiond_operator;
+grant update (status, next_eligible_at, retries_left, priority, error, state) on actiond.action to actiond_operator;
 grant update (enabled, batch_size, concurrency, global_concurrency, retries, retry_interval, backoff, retry_max_interval,
               timeout, start_delay, run_on_insert, history, woken_at)
    on actiond.processor to actiond_operator;
 grant insert (name, value), update (value), delete on actiond.setting to actiond_operator;
+grant insert (name, processor, cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed,
+              grace, overlap, environments),
+      update (cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed, grace, overlap,
+              environments, next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition), delete
+   on actiond.schedule to actiond_operator;
 
--- Functions, by name and with any arguments; those that this version does not have are left out.
+-- Functions that only read do so with the rights of whoever calls them, so all who look get all of those. The others,
+-- by name and with any arguments.
 do $$
 declare
   given record;
 begin
   for given in
-    select p.oid::regprocedure as routine, g.roles
+    select p.oid::regprocedure as routine, 'actiond_daemon, actiond_operator, actiond_reader' as roles
+      from pg_catalog.pg_proc p
+     where p.pronamespace = 'actiond'::regnamespace and p.provolatile <> 'v' and not p.prosecdef
+    union all
+    select p.oid::regprocedure, g.roles
       from (values
-        ('now',             'actiond_daemon, actiond_producer, actiond_reader'),
-        ('lock_class',      'actiond_daemon, actiond_producer'),  -- these three are called by the trigger,
-        ('lock_key',        'actiond_daemon, actiond_producer'),  -- as whoever inserts
-        ('refuse_forged',   'actiond_producer'),
-        ('enqueue',         'actiond_producer'),
-        ('wake',            'actiond_daemon, actiond_operator'),
-        ('call_for_row',    'actiond_daemon'),
-        ('call_for_batch',  'actiond_daemon'),
-        ('cancel',          'actiond_daemon, actiond_operator'),  -- a daemon may change any status anyway
-        ('hold',            'actiond_daemon, actiond_operator'),
-        ('release',         'actiond_daemon, actiond_operator'),
-        ('retry',           'actiond_daemon, actiond_operator'),
-        ('run_now',         'actiond_daemon, actiond_operator'),
-        ('pause',           'actiond_operator'),
-        ('resume',          'actiond_operator'),
-        ('set_processor',   'actiond_operator'),
-        ('recent_failures', 'actiond_reader'),
-        ('stuck',           'actiond_reader'),
-        ('next_slot',       'actiond_daemon'),
-        ('progress',        'actiond_daemon, actiond_reader'),
-        ('cancel_family',   'actiond_daemon, actiond_operator'),
-        ('explain',         'actiond_reader')) as g (name, roles)
+        ('now',           'actiond_daemon, actiond_producer, actiond_reader'),
+        ('lock_class',    'actiond_producer'),  -- these three are called by the trigger,
+        ('lock_key',      'actiond_producer'),  -- as whoever inserts
+        ('refuse_forged', 'actiond_producer'),
+        ('enqueue',       'actiond_producer'),
+        ('wake',          'actiond_daemon, actiond_operator'),
+        ('call_for_row',  'actiond_daemon'),
+        ('call_for_batch', 'actiond_daemon'),
+        ('act',           'actiond_daemon, actiond_operator'),  -- a daemon may change any status anyway
+        ('cancel',        'actiond_daemon, actiond_operator'),
+        ('hold',          'actiond_daemon, actiond_operator'),
+        ('release',       'actiond_daemon, actiond_operator'),
+        ('retry',         'actiond_daemon, actiond_operator'),
+        ('run_now',       'actiond_daemon, actiond_operator'),
+        ('cancel_family', 'actiond_daemon, actiond_operator'),
+        ('verb_step',     'actiond_daemon, actiond_operator'),
+        ('bulk',          'actiond_operator'),
+        ('pause',         'actiond_operator'),
+        ('resume',        'actiond_operator'),
+        ('set_processor', 'actiond_operator'),
+        ('write_knob',    'actiond_operator'),
+        ('write_setting', 'actiond_operator')) as g (name, roles)
       join pg_catalog.pg_proc p on p.pronamespace = 'actiond'::regnamespace and p.proname = g.name
   loop
     execute pg_catalog.format('grant execute on routine %s to %s', given.routine, given.roles);

@@ -3,7 +3,7 @@
 --   returns at, processor (NULL = everything), event, by, reason, before text (JSON), after text (JSON), newest last
 --   called by: read.edits
 select e.at, e.processor, e.event, e.by, e.reason, e.before::text as before, e.after::text as after
-  from (select h.* from actiond.history h
+  from (select h.* from actiond.history_list h
          where h.action_id is null and ($1::text is null or h.processor = $1)
          order by h.id desc limit $2) e
  order by e.id

@@ -13,7 +13,7 @@ from pathlib import Path
 from actiond.host.private_postgres import Binaries, find_binaries
 
 SUPPORTED = range(15, 19)
-ONCE = ("tests/pure", "tests/house", "tests/models", "tests/mutants")
+ONCE = ("tests/pure", "tests/house", "tests/models", "tests/mutants", "tests/processors")
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -25,10 +25,8 @@ def main(arguments: list[str]) -> int:
     if len(found) == 1:
         print("only one version of PostgreSQL found, so this is one run and not two")
     chosen = [found[major] for major in sorted({min(found), max(found)})]
-    codes = [
-        _run(binaries, arguments + ([] if binaries is chosen[0] else [f"--ignore={path}" for path in ONCE]))
-        for binaries in chosen
-    ]
+    shorter = [*(f"--ignore={path}" for path in ONCE), "-m", "not once"]
+    codes = [_run(binaries, arguments + ([] if binaries is chosen[0] else shorter)) for binaries in chosen]
     for binaries, code in zip(chosen, codes, strict=True):
         print(f"PostgreSQL {binaries.major} ({binaries.origin}): {'passed' if code == 0 else f'FAILED ({code})'}")
     return 1 if any(codes) else 0
@@ -39,7 +37,7 @@ def _run(binaries: Binaries, arguments: list[str]) -> int:
     environment = {name: value for name, value in os.environ.items() if name != "ACTIOND_DSN"}
     # One for the server that tests share, one for those that tests start themselves.
     environment |= dict.fromkeys(("ACTIOND_TEST_PG", "ACTIOND_PG_BIN"), str(binaries.folder))
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "--dist", "worksteal", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
 
 

@@ -89,7 +89,7 @@ class Program(asyncio.SubprocessProtocol):
         """One line. A program that does not read any more is found out when it is asked."""
         assert self._transport is not None
         stdin = self._transport.get_pipe_transport(0)
-        if stdin is not None and not self._exited.is_set():
+        if stdin is not None and not stdin.is_closing() and not self._exited.is_set():
             cast("asyncio.WriteTransport", stdin).write(text.encode() + b"\n")
         self._errors.clear()  # what is said from now on is about this
 

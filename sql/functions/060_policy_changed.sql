@@ -16,6 +16,30 @@ create or replace trigger setting_changed
   after insert or update or delete on actiond.setting
   for each statement execute function actiond.policy_changed();
 
+-- When, and by whom, says the schema and not whoever edits.
+create or replace function actiond.stamped() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.updated_at := actiond.now();
+  if tg_table_name = 'setting' then
+    new.updated_by := session_user;
+  end if;
+  return new;
+end $$;
+
+create or replace trigger setting_stamped
+  before update on actiond.setting
+  for each row execute function actiond.stamped();
+
+create or replace trigger processor_stamped
+  before update on actiond.processor
+  for each row
+  when ((to_jsonb(old) - array['declared', 'built_in', 'woken_at', 'updated_at'])
+        is distinct from (to_jsonb(new) - array['declared', 'built_in', 'woken_at', 'updated_at']))
+  execute function actiond.stamped();
+
 -- The members that differ: {"before": {...}, "after": {...}}.
 create or replace function actiond.changes(was jsonb, becomes jsonb, out before jsonb, out after jsonb)
 language sql immutable

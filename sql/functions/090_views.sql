@@ -20,7 +20,7 @@ select a.id,
             then a.result else '"(hidden)"' end as result,
        case when a.state is null or (select pg_catalog.has_column_privilege('actiond.action', 'state', 'select'))
             then a.state else '"(hidden)"' end as state,
-       a.parent_id, a.waits_for, a.waits_on, a.repeat_every,
+       a.parent_id, a.waits_for, a.waits_on, a.repeat_every, a.trace,
        a.status as stored_status  -- for the views of one status: what an index can find
   from actiond.action a;
 

@@ -49,42 +49,43 @@ begin
 end $$;
 
 -- Where to look, the narrowest that an index can give in id order, as something to select from: an alias a with the
--- columns of actiond.action. $1 and $2 are the ids below and up to which to look, $3 how many rows.
+-- columns of actiond.action_list, which hides what the caller may not see. $1 and $2 are the ids below and up to which
+-- to look, $3 how many rows.
 create or replace function actiond.find_in(filter jsonb, direction text, look_at integer, first_look boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  all_rows constant text := 'actiond.action a';
+  all_rows constant text := 'actiond.action_list a';
   statuses text[] := array(select jsonb_array_elements_text(filter -> 'status'));
   waiting  bigint;
 begin
   if filter ? 'changed_by' then
     return format('(select distinct h.action_id as hit from actiond.history h
                      where h.verb_id = %s and h.action_id > $1 and h.action_id <= $2 order by 1 %s) h
-                   join actiond.action a on a.id = h.hit', (filter ->> 'changed_by')::bigint, direction);
+                   join actiond.action_list a on a.id = h.hit', (filter ->> 'changed_by')::bigint, direction);
   elsif filter ? 'related' then
-    return format('(select r.* from actiond.action r
+    return format('(select r.* from actiond.action_list r
                      where r.related = %L and r.id > $1 and r.id <= $2 order by r.id %s limit $3) a',
                   filter ->> 'related', direction);
   elsif statuses = '{}' then
     return all_rows;
   elsif statuses <@ '{held,failed,canceled}' then
     return format('unnest(%L::text[]) s cross join lateral
-                   (select r.* from actiond.action r
-                     where r.status = s and r.status in (''held'', ''failed'', ''canceled'')
+                   (select r.* from actiond.action_list r
+                     where r.stored_status = s and r.stored_status in (''held'', ''failed'', ''canceled'')
                        and r.id > $1 and r.id <= $2 order by r.id %s limit $3) a', statuses, direction);
   elsif statuses <@ '{running}' then
     return '(select distinct unnest(o.actions) as hit from actiond.run o where o.finished_at is null) h
-            join actiond.action a on a.id = h.hit';
+            join actiond.action_list a on a.id = h.hit';
   elsif statuses <@ '{pending,running}' and not first_look then
     -- All that wait, if that is not too many; else they are dense enough to be met on the way.
     select count(*) into waiting
-      from (select from actiond.action w
-             where w.status = 'pending' and (not filter ? 'processor' or w.processor = filter ->> 'processor')
+      from (select from actiond.action_list w
+             where w.stored_status = 'pending' and (not filter ? 'processor' or w.processor = filter ->> 'processor')
              limit look_at) x;
     if waiting < look_at then
-      return format('(select w.* from actiond.action w where w.status = ''pending'' %s) a',
+      return format('(select w.* from actiond.action_list w where w.stored_status = ''pending'' %s) a',
                     case when filter ? 'processor' then format('and w.processor = %L', filter ->> 'processor') end);
     end if;
   end if;
@@ -127,8 +128,7 @@ begin
   foreach look in array looks loop
     execute format($q$
       with looked as materialized (
-        select a.id, a.processor, a.related, a.created_at, a.finished_at, a.error,
-               case when a.status = 'pending' and a.claimed_by <> 0 then 'running' else a.status end as status
+        select a.id, a.processor, a.related, a.created_at, a.finished_at, a.error, a.status
           from %s
          where a.id > $1 and a.id <= $2
          order by a.id %s

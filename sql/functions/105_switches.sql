@@ -84,7 +84,7 @@ declare
 begin
   return query execute format(
     'with was as (select p.name, %3$s as value from actiond.processor p where p.name = $1 for update)
-     update actiond.processor p set %1$I = $2::%2$s, updated_at = actiond.now() from was where p.name = was.name
+     update actiond.processor p set %1$I = $2::%2$s from was where p.name = was.name
      returning p.name, was.value, %3$s', knob, type, format(said, format('p.%I', knob))) using processor, value;
 end $$;
 
@@ -95,6 +95,6 @@ set search_path = pg_catalog, pg_temp
 as $$
   with was as materialized (select s.value from actiond.setting s where s.name = $1)
   insert into actiond.setting as s (name, value) values ($1, $2)
-      on conflict (name) do update set value = excluded.value, updated_at = actiond.now(), updated_by = session_user
+      on conflict (name) do update set value = excluded.value
   returning s.name, (select w.value from was w), s.value
 $$;

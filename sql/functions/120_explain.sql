@@ -22,11 +22,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 with clock as materialized (select actiond.now() as at),
 it as materialized (
-  select a.*, a.xmax as locker,
+  select a.id, a.processor, a.priority, a.next_eligible_at, a.attempts, a.crashes, a.created_by, a.created_at, a.started_at,
+         a.finished_at, a.run_id, a.claimed_by, a.xmax as locker, l.error,
          case when a.id is null then 'missing' when a.status = 'pending' and a.claimed_by <> 0 then 'running'
               else a.status end as is_now,
          a.status = 'pending' and a.claimed_by = 0 and a.next_eligible_at <= clock.at as due
-    from clock left join actiond.action a on a.id = $1),
+    from clock left join actiond.action a on a.id = $1 left join actiond.action_list l on l.id = a.id),
 policy as materialized (
   select p.name, p.uses, p.woken_at,
          coalesce(p.enabled, (p.declared ->> 'enabled')::boolean, true) as enabled,
@@ -102,7 +103,7 @@ select clock.at, it.is_now, it.processor, it.priority, it.next_eligible_at,
  cross join policy
   left join actiond.daemon w on w.id = it.claimed_by and it.is_now = 'running'
   left join lateral (
-    select h.by, h.at, h.detail from actiond.history h
+    select h.by, h.at, h.detail from actiond.history_list h
      where h.action_id = it.id and h.event = it.is_now order by h.id desc limit 1) h on true
   left join lateral (
     select l.pid, s.application_name as name

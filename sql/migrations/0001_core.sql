@@ -130,6 +130,7 @@ create table actiond.action (
   error            text,
   result           jsonb,
   state            jsonb,
+  trace            text,                                            -- the producer's span: W3C traceparent
   constraint processor_is_named          check (processor <> '' and length(processor) <= 255),
   constraint status_is_known             check (status in ('pending', 'held', 'completed', 'failed', 'canceled')),
   constraint priority_is_0_to_3          check (priority between 0 and 3),
@@ -142,7 +143,9 @@ create table actiond.action (
   constraint result_is_at_most_256_kib   check (pg_column_size(result) <= 262144),
   constraint state_is_at_most_256_kib    check (pg_column_size(state) <= 262144),
   constraint related_is_at_most_1000_characters check (length(related) <= 1000),
-  constraint error_is_at_most_1000_characters   check (length(error) <= 1000)
+  constraint error_is_at_most_1000_characters   check (length(error) <= 1000),
+  -- Version, trace, span, flags. Nothing else may travel in it: it is handed on to other systems.
+  constraint trace_is_a_w3c_traceparent         check (trace ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$')
 ) with (
   fillfactor = 45,                        -- a page must hold a second copy of every row: the claimed one
   autovacuum_vacuum_scale_factor = 0.02,

@@ -299,7 +299,7 @@ async def test_a_producer_needs_insert_and_for_the_id_also_to_read_that(conn, a_
     assert await may() == {"notify", "insert", "insert returning"}
     await conn.execute(
         "grant insert (processor, data, related, next_eligible_at, priority, retries_left, status,"
-        f" parent_id, waits_on, waits_for, repeat_every) on actiond.action to {a_role}"
+        f" parent_id, waits_on, waits_for, repeat_every, trace) on actiond.action to {a_role}"
     )
     assert await may() == {"notify", "insert", "insert returning", "enqueue"}
 

@@ -17,18 +17,18 @@ from support.roles import PEOPLE, Peopled
 TABLE = """
                                                                       owner daemon producer operator reader stranger
 asking for work
-  insert into actiond.action (processor) values ('p')                 yes   yes    yes      -        -      -
+  insert into actiond.action (processor) values ('p')                 yes   yes    yes      yes      -      -
   insert into actiond.action (processor, data, related, next_eligible_at, priority, retries_left, status)
       values ('p', '{}', 'x', now(), 1, 2, 'held') returning id
-                                                                      yes   yes    yes      -        -      -
-  select actiond.enqueue('p', '{}')                                   yes   yes    yes      -        -      -
-  insert into actiond.action (processor, state) values ('p', '1')     yes   yes    yes      -        -      -
+                                                                      yes   yes    yes      yes      -      -
+  select actiond.enqueue('p', '{}')                                   yes   yes    yes      yes      -      -
+  insert into actiond.action (processor, state) values ('p', '1')     yes   yes    yes      yes      -      -
   insert into actiond.action (processor, repeat_every) values ('p', '1 h')
-                                                                      yes   yes    yes      -        -      -
+                                                                      yes   yes    yes      yes      -      -
   insert into actiond.action (processor, repeat_slot) values ('p', now())
                                                                       yes   -      -        -        -      -
-  copy actiond.action (processor, data) from stdin                    yes   yes    yes      -        -      -
-  insert into actiond.action (processor) values ('p') returning data  yes   yes    -        -        -      -
+  copy actiond.action (processor, data) from stdin                    yes   yes    yes      yes      -      -
+  insert into actiond.action (processor) values ('p') returning data  yes   yes    -        yes      -      -
 forging a record
   insert into actiond.action (processor, claimed_by) values ('p', 1)  no    -      -        -        -      -
   insert into actiond.action (processor, run_id) values ('p', 1)      no    -      -        -        -      -
@@ -43,7 +43,7 @@ forging a record
   insert into actiond.action (processor, created_by) values ('p', 'ada')
                                                                       no    -      -        -        -      -
   insert into actiond.action (processor, status) values ('p', 'completed')
-                                                                      no    no     no       -        -      -
+                                                                      no    no     no       no       -      -
   insert into actiond.action (processor, created_at) values ('p', '2020-01-01')
                                                                       yes   -      -        -        -      -
   insert into actiond.action (id, processor) values (77, 'p')         no    no     no       no       no     -
@@ -77,7 +77,7 @@ deciding by hand
   update actiond.action set status = 'pending', retries_left = 3 where id = 3
                                                                       yes   yes    -        yes      -      -
   update actiond.action set next_eligible_at = now() where id = 1     yes   yes    -        yes      -      -
-  update actiond.action set priority = 0 where id = 1                 yes   -      -        yes      -      -
+  update actiond.action set priority = 0 where id = 1                 yes   yes    -        yes      -      -
   update actiond.action set status = 'completed' where id = 1         no    no     -        no       -      -
   update actiond.action set status = 'completed' where id = 2         no    no     -        no       -      -
   update actiond.action set status = 'completed', claimed_by = 0 where id = 2

@@ -10,7 +10,7 @@ import pytest
 from actiond.host import pages, settings
 from house.source import ROOT
 
-MADE = ("deploy/actiond.env", "docs/settings.md", "docs/log.md")
+MADE = ("deploy/actiond.env", "docs/settings.md", "docs/log.md", "docs/metrics.md")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,11 @@ import pytest
 import structlog
 
 from actiond.host import log as log_module
-from actiond.host.log import LibraryHandler, LineWriter, RepeatLimiter, about, configure, get_logger
+from actiond.host import log_printable, log_repeats, log_writer
+from actiond.host.log import LibraryHandler, about, configure, get_logger
+from actiond.host.log_format import LEVELS
+from actiond.host.log_repeats import RepeatLimiter
+from actiond.host.log_writer import LineWriter
 from actiond.words.log_lines import COMMON_FIELDS, LogLine
 
 DAEMON = Path(log_module.__file__).parents[1]
@@ -223,7 +227,7 @@ def test_an_error_in_a_field_shows_its_type(reader: Reader) -> None:
 
 
 def test_every_text_is_redacted(reader: Reader) -> None:
-    reader.configure(redact=lambda text: text.replace("hunter2", "[hidden]"))
+    reader.configure(redact=lambda text, start, stop: text[start:stop].replace("hunter2", "[hidden]"))
     log.error(
         "it was hunter2",
         plain="hunter2",
@@ -239,7 +243,7 @@ def test_every_text_is_redacted(reader: Reader) -> None:
 
 
 def test_where_redacting_fails_nothing_is_shown(reader: Reader) -> None:
-    def fail(text: str) -> str:
+    def fail(text: str, start: int, stop: int) -> str:
         raise ValueError(text)
 
     for format_ in ("json", "journal", "console"):
@@ -280,8 +284,8 @@ def test_no_value_can_make_printing_fail(reader: Reader) -> None:
     assert line["large"] == "(int that cannot be shown)"
     assert line["nan"] == "nan"
     assert line["raw"] == r"b'\xff'"
-    assert len(line["long"]) == log_module.TEXT_MAX
-    assert len(line["many"]) == log_module.MEMBERS_MAX
+    assert len(line["long"]) == log_printable.TEXT_MAX
+    assert len(line["many"]) == log_printable.MEMBERS_MAX
 
 
 # ---- repeats
@@ -336,7 +340,7 @@ def test_a_flood_of_invented_names_is_held_back_and_takes_no_memory() -> None:
     clock = Clock()
     limiter = RepeatLimiter(clock)
     printed = [let_through(limiter, LogLine.PROCESSOR_UNKNOWN, processor=str(n)) for n in range(5_000)]
-    assert sum(line is not None for line in printed) == log_module.REPEAT_KEYS_MAX + 1
+    assert sum(line is not None for line in printed) == log_repeats.REPEAT_KEYS_MAX + 1
     clock.now += 60
     assert let_through(limiter, LogLine.PROCESSOR_UNKNOWN, processor="new")
     assert len(limiter._printed) < 5
@@ -395,8 +399,8 @@ def finishes(work: Callable[[], None]) -> bool:
 
 
 def test_a_full_stderr_blocks_nobody_and_the_loss_is_told(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "WAITING_MAX", 100)
-    monkeypatch.setattr(log_module, "WRITTEN_AT_ONCE_MAX", 10)
+    monkeypatch.setattr(log_writer, "WAITING_MAX", 100)
+    monkeypatch.setattr(log_writer, "WRITTEN_AT_ONCE_MAX", 10)
     reader.configure()
 
     def flood() -> None:
@@ -541,7 +545,7 @@ def test_a_program_whose_stderr_is_gone_ends_well_all_the_same() -> None:
 def test_every_line_has_a_name_in_small_letters_a_level_and_one_sentence() -> None:
     for line in LogLine:
         assert line == line.name.lower()
-        assert line.level in log_module.LEVELS
+        assert line.level in LEVELS
         assert line.when[0].isupper()
         assert line.when.endswith(".")
         assert len(set(line.fields)) == len(line.fields)
@@ -568,7 +572,7 @@ def misprints(source: str) -> list[str]:
                 func=ast.Attribute(attr=level),
                 args=[ast.Attribute(value=ast.Name(id="LogLine"), attr=name), *_],
                 keywords=given,
-            ) if level in log_module.LEVELS:
+            ) if level in LEVELS:
                 line = LogLine.__members__.get(name)
                 if line is None:
                     found.append(f"line {call.lineno}: there is no {name}")
@@ -584,6 +588,11 @@ def misprints(source: str) -> list[str]:
 def test_the_daemon_prints_only_what_the_vocabulary_says() -> None:
     found = {str(file.relative_to(DAEMON)): misprints(file.read_text()) for file in DAEMON.rglob("*.py")}
     assert not {file: lines for file, lines in found.items() if lines}
+
+
+def test_every_line_of_the_vocabulary_is_printed_somewhere() -> None:
+    source = "\n".join(file.read_text() for file in DAEMON.rglob("*.py"))
+    assert [line for line in LogLine if f"LogLine.{line.name}" not in source] == []
 
 
 def test_a_misprint_would_be_found() -> None:

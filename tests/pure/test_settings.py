@@ -214,3 +214,37 @@ def test_a_folder_of_secrets_that_is_missing_or_holds_other_things_is_no_matter(
     assert read() == Settings()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "")
     assert read() == Settings()
+
+
+def test_http_and_its_token_are_read_and_the_token_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch, credentials: Path
+) -> None:
+    (credentials / "http_token").write_text("x" * 40 + "\n")
+    monkeypatch.setenv("ACTIOND_HTTP", "0.0.0.0:9464")
+    settings = read()
+    assert settings.http_token is not None
+    assert settings.http_token.get_secret_value() == "x" * 40
+    assert "x" * 8 not in repr(settings)
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 31, "x" * 20 + " " + "x" * 20, "ü" * 40, "x" * 40 + "\x1b"])
+def test_a_token_that_could_be_guessed_or_not_sent_is_refused(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("ACTIOND_HTTP_TOKEN", token)
+    with pytest.raises(SettingInvalid) as wrong:
+        read()
+    assert str(wrong.value) == "ACTIOND_HTTP_TOKEN: a token has at least 32 ASCII characters and no space"
+
+
+@pytest.mark.parametrize("where", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:1", "db.example.org:1"])
+def test_an_address_that_others_reach_wants_a_token(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setenv("ACTIOND_HTTP", where)
+    with pytest.raises(SettingInvalid, match=r"ACTIOND_HTTP: .* so ACTIOND_HTTP_TOKEN is needed"):
+        read()
+    monkeypatch.setenv("ACTIOND_HTTP_TOKEN", "x" * 40)
+    assert read().http == where
+
+
+def test_what_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIOND_HTTP", "9464")
+    with pytest.raises(SettingInvalid, match="ACTIOND_HTTP: write 127"):
+        read()

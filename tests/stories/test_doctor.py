@@ -14,7 +14,7 @@ from support.command import actiond
 from support.database import memory
 from support.sources import USUAL_IMPORTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 WORK = """
 @processor("work")

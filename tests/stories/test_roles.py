@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -13,7 +14,7 @@ from support.database import eventually
 from support.roles import Peopled, peopled_database
 from support.rows import events, nothing_claimed, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 WORK = """
 @batch_processor("many", retries=1, retry_interval="0.1 s", history="all")
@@ -153,10 +154,11 @@ async def test_what_strangers_send_costs_time_and_nothing_else(peopled, conn, st
         for each in flood * 3:
             await stranger.execute(each)
             await until(conn, [await asked(producer, "many", '"x"')], "completed", within_s=10)
-        # It takes every lock that daemons use, too.
-        await stranger.execute(
-            "select pg_advisory_lock(c, hashtext('actiond.many')) from generate_series(1633907713, 1633907714) c"
-        )
+        # It takes every lock that daemons use, too; one that the daemon holds, as soon as work makes it let go.
+        locks = "select pg_advisory_lock(c, hashtext('actiond.many')) from generate_series(1633907713, 1633907714) c"
+        taking = asyncio.create_task(stranger.execute(locks))
+        await until(conn, [await asked(producer, "many", '"x"')], "completed", within_s=10)
+        await asyncio.wait_for(taking, 20)
         await until(conn, [await asked(producer, "many", '"x"')], "completed", within_s=10)
     assert daemon.heard("ended") == [], "a stranger made a handler believe that it was withdrawn"
     assert daemon.process.poll() is None
@@ -168,10 +170,22 @@ async def test_commands_as_each_role(peopled, conn, start, processor_file) -> No
     async with peopled.connected("producer") as producer:
         failed = await asked(producer, "many", '"fail"')
     await until(conn, [failed], "failed")
-    commands = {
-        "reader": [("status",), ("ls",), ("show", str(failed)), ("processors",), ("check",)],
-        "operator": [("status",), ("ls",), ("show", str(failed)), ("processors",), ("check",), ("wake", "many")],
-        "daemon": [("status",), ("show", str(failed))],
+    each = str(failed)
+    looking = [("status",), ("ls",), ("show", each), ("explain", each), ("processors",), ("schedule", "ls")]
+    looking += [(word,) for word in ("failures", "errors", "stuck", "stats", "history")]
+    looking += [("stats", "--hours"), ("stats", "--retries"), ("history", each), ("top", "--once")]
+    later = str(await conn.fetchval("select actiond.enqueue('many', '1', due_in => interval '1 day')"))
+    deciding = [("retry", each), ("hold", later), ("release", later), ("cancel", later), ("release", later)]
+    deciding += [("run-now", later)]
+    deciding += [("cancel", "--processor", "many", "--yes"), ("retry", "--processor", "many", "--yes")]
+    deciding += [("pause", "many"), ("resume", "many"), ("set", "many", "batch_size", "7"), ("pause", "--all")]
+    deciding += [("resume", "--all"), ("schedule", "add", "n", "nightly", "--cron", "0 3 * * *")]
+    deciding += [("schedule", "disable", "n"), ("schedule", "enable", "n"), ("schedule", "run-now", "n")]
+    deciding += [("schedule", "rm", "n", "--yes")]
+    commands: dict[str, list[tuple[str, ...]]] = {
+        "reader": [*looking, ("check",)],
+        "operator": [("show", each), ("check",), ("wake", "many"), *deciding],
+        "daemon": [("status",), ("show", each)],
         "producer": [],
     }
     for who, allowed in commands.items():

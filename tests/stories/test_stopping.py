@@ -13,7 +13,7 @@ from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
 from support.systemd import Systemd
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 SHORT = {"ACTIOND_DRAIN_S": "0.5"}
 LONG = {"ACTIOND_DRAIN_S": "60"}
@@ -117,6 +117,7 @@ async def test_told_twice_it_hurries(db, conn, start, processor_file, number) ->
 
 async def test_it_waits_for_a_handler_within_its_drain(db, conn, start, processor_file, tmp_path) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env=LONG).ready()
+    await daemon.says("doorbell_armed", processor="work")  # no claim is under way
     await ask(conn, "endless", {})
     await daemon.says("begun")
     daemon.signal(signal.SIGTERM)
@@ -200,7 +201,7 @@ async def test_a_reload_serves_new_code_and_keeps_the_old_when_it_does_not_load(
     await until(conn, before, "running")
     changed_to(VERSION.format(version=2) + "\n\n@processor('another')\nasync def another(action): ...\n")
     await daemon.says("processor_reloaded", processor="greet")
-    await daemon.says("daemon_reloaded", processors=["another", "greet"])
+    await daemon.says("daemon_reloaded", processors=["actiond.verb", "another", "greet"])
     assert await greeting() == "2"
     await until(conn, await ask(conn, "another"), "completed")
     changed_to("def broken(:\n")
@@ -250,7 +251,7 @@ async def test_systemd_hears_of_every_step_of_a_life(db, conn, start, processor_
     await eventually(lambda: systemd.hears("READY=1", times=2))
     assert "RELOADING=1" in systemd.heard[: len(systemd.heard) - systemd.heard[::-1].index("READY=1")]
     await until(conn, await ask(conn, "endless"), "running")
-    await eventually(lambda: systemd.hears("STATUS=6 processors, 1 calls running"), within_s=15)
+    await eventually(lambda: systemd.hears("STATUS=7 processors, 1 calls running"), within_s=15)
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=15) == 0
     assert systemd.hears("STOPPING=1")

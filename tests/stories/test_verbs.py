@@ -76,14 +76,14 @@ async def test_verbs_that_race_with_outcomes_thousands_of_times_break_nothing(db
 
     await asyncio.gather(*(operate(seed) for seed in range(4)))
     assert min(changed.values()) > 50, changed
-    assert sum(changed.values()) > 3_000, changed
+    assert sum(changed.values()) > 1_000, changed
     # Whatever operators have left aside goes on, and then every row ends.
     while left := [row["id"] for row in await look(conn, ids) if row["status"] in ("held", "canceled")]:
         await verbs.act(conn, Verb.RELEASE, left, "the end")
         await until(conn, ids, "completed", "failed", "canceled", "held", within_s=60)
     await until(conn, ids, "completed", "failed", within_s=60)
     await eventually(lambda: nothing_claimed(conn))
-    assert [row["name"] for row in await read.invariants(conn) if row["broken"]] == []
+    assert [row["name"] for row in await read.invariants(conn, 60.0) if row["broken"]] == []
     noted = await conn.fetchval("select count(*) from actiond.history where verb is not null")
     assert noted >= sum(changed.values()) * 0.9  # run_now of what is next already leaves nothing to note
     assert all(daemon.process.poll() is None for daemon in daemons)
@@ -105,7 +105,7 @@ async def test_a_running_action_is_stopped_at_once_and_its_handler_sees_it(
     await eventually(lambda: nothing_claimed(conn))
 
 
-ROWS = 100_000
+ROWS = 30_000
 
 
 async def released_once(conn, ids: range) -> bool:
@@ -117,7 +117,8 @@ async def released_once(conn, ids: range) -> bool:
     return tuple(counts) == (len(ids), len(ids), ids[0], ids[-1])
 
 
-async def test_a_retry_of_a_hundred_thousand_is_interrupted_and_killed_and_still_exact(
+@pytest.mark.once
+async def test_a_retry_of_thirty_thousand_is_interrupted_and_killed_and_still_exact(
     db, conn, start, processor_file
 ) -> None:
     await conn.execute(
@@ -177,7 +178,7 @@ async def test_a_retry_of_a_hundred_thousand_is_interrupted_and_killed_and_still
     assert await released_once(conn, range(1, ROWS + 1))
     pending = "select count(*) from actiond.action where processor = 'parked' and status = 'pending' and error is null"
     assert await conn.fetchval(pending) == ROWS
-    assert [row["name"] for row in await read.invariants(conn) if row["broken"]] == []
+    assert [row["name"] for row in await read.invariants(conn, 60.0) if row["broken"]] == []
 
 
 # What people type, and what they are told

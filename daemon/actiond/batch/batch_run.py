@@ -60,7 +60,8 @@ async def run_rows(
 
     call.collect = collect
     argument: Batch[Any] | Action[Any] = a_batch(attempt) if processor.batch else actions[0]
-    with lineage.running(None if processor.batch else actions[0].id):
+    first = actions[0]
+    with lineage.running(None) if processor.batch else lineage.running(first.id, first.trace):
         ended = await call.run(argument)
     return collect(ended)
 

@@ -7,40 +7,39 @@ has none. The loop fills, the writer empties; the crew only rings when one of th
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from actiond.batch import told
 from actiond.batch.batch_run import Outcomes, run_rows
 from actiond.batch.call import GRACE_S, Call, Ended, Stop
 from actiond.batch.execute_each import HandlerDatabase
-from actiond.batch.isolation import Isolated
 from actiond.batch.run import Run, Work
+from actiond.batch.spans import Tracing
 from actiond.batch.suspects import Suspects
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor
-from actiond.host.log import get_logger
+from actiond.host.log import set_about
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import Pool
 from actiond.rules.pace import Speed
 from actiond.rules.settlement import settle
 from actiond.words.claimed import ClaimedRow, Settlement
-from actiond.words.log_lines import LogLine
 
 #: Handlers that never wait would keep the loop from claiming ahead while they run.
 AT_A_STRETCH_S = 0.002
-
-log = get_logger()
+_UNTRACED = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class Shared:
     runaway: Callable[[], None]  # one more handler that nothing can end
     left: list[Call]  # calls that were stopped while their thread went on
     landed: Callable[[Sequence[Settlement]], None]  # these outcomes are committed
+    tracing: Tracing | None = None
 
 
 class Crew:
@@ -74,6 +74,7 @@ class Crew:
         self.speed = Speed()
         self._store = store
         self._writer = writer
+        self._tally = writer.tally
         self._shared = shared
         self._ring = ring
         shared.suspects.rings.append(ring)
@@ -109,6 +110,8 @@ class Crew:
         """The rows of one claim."""
         run = Run.of(run_id, self.processor.name, rows)
         self._runs[run_id] = run
+        self._tally.brought(rows, run.waits)
+        told.claimed(run)
         works = [Work(run, list(rows))] if self.processor.batch else [Work(run, [row]) for row in rows]
         self._apart[run_id] = works
         if not works[0].suspect:
@@ -174,6 +177,7 @@ class Crew:
 
     def _close(self, run: Run) -> None:
         """Nothing of it is here any more."""
+        told.run_over(run)
         self._runs.pop(run.id, None)
         self._shared.suspects.over(run.id)
 
@@ -213,10 +217,14 @@ class Crew:
             self.processor.handler, self.processor.is_async, policy.timeout, self._runaway, self._shared.threads
         )
         self._calls[call] = work
-        shared = self._shared
-        database = functools.partial(HandlerDatabase, shared.handler_pool, self._store, policy.rules, shared.landed)
+        set_about(told.about(work))  # also for what libraries log inside
+        shared, landed = self._shared, partial(self._landed, work)
+        database = partial(HandlerDatabase, shared.handler_pool, self._store, policy.rules, landed)
+        if shared.tracing is not None:
+            work.spans = shared.tracing.call(work, self.processor.batch)
         try:
-            outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, database)
+            with work.spans or _UNTRACED:
+                outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, database)
         finally:
             self._calls.pop(call, None)
         if call.left_a_thread:
@@ -231,14 +239,17 @@ class Crew:
         took_s = ended.took_s if ended else 0.0
         if ended is not None:
             self.speed.ended(took_s)
-            self._tell(work, ended, outcomes.isolated)
+            told.ended(self._tally, work, ended, self.policy.timeout, outcomes.isolated)
         settlements = [
             settle(row, work.run.id, outcome, rules, random.random())  # noqa: S311 - jitter
             for row, outcome in outcomes.decided
         ]
         for settlement in settlements:
             if settlement.kind in ("failed", "retried"):
-                self._tell_failed(settlement)
+                told.failed(self.processor.name, settlement)
+        if work.spans is not None:
+            work.spans.settled(settlements)
+            work.spans.ended(told.in_short(ended))
         work.run.ended(len(work.rows), took_s)
         if work.run.open == 0:
             self._close(work.run)
@@ -249,10 +260,17 @@ class Crew:
         if not quiet:
             self._ring()
 
+    def _landed(self, work: Work, settlements: Sequence[Settlement]) -> None:
+        """Committed by the handler itself."""
+        self._tally.landed(settlements)
+        self._shared.landed(settlements)
+        if work.spans is not None:
+            work.spans.settled(settlements)
+
     def _runaway(self, call: Call) -> None:
         """Out of grace: settle without it, and let another worker take its place."""
         work = self._calls.pop(call)
-        self._tell_runaway(call, work)
+        told.runaway(self._tally, call, work)
         self._settle(work, call.collect(Ended(call.running_s, stopped=call.stopped, runaway=True)))
         self._workers -= 1
         self._shared.runaway()
@@ -266,35 +284,7 @@ class Crew:
 
         def out_of_grace() -> None:
             if call.left_a_thread:
-                self._tell_runaway(call, work)
+                told.runaway(self._tally, call, work)
                 self._shared.runaway()
 
         asyncio.get_running_loop().call_later(GRACE_S, out_of_grace)
-
-    def _tell_runaway(self, call: Call, work: Work) -> None:
-        log.error(
-            LogLine.HANDLER_RUNAWAY, processor=self.processor.name, run_id=work.run.id, over_s=round(call.running_s, 1)
-        )
-
-    def _tell(self, work: Work, ended: Ended, isolated: Isolated | None) -> None:
-        about = {"processor": self.processor.name, "run_id": work.run.id}
-        if len(work.rows) == 1:
-            about["action_id"] = work.rows[0].id
-        if isolated is not None:
-            log.warning(LogLine.BATCH_ISOLATED, **about, actions=len(work.rows), **isolated.told(ended.took_s))
-        if ended.stopped is Stop.TIMEOUT:
-            log.error(LogLine.HANDLER_TIMED_OUT, timeout_s=self.policy.timeout, **about)
-        if ended.never_awaited:
-            log.error(LogLine.COROUTINE_NEVER_AWAITED, coroutine=ended.never_awaited[0], **about)
-
-    def _tell_failed(self, settlement: Settlement) -> None:
-        log.error(
-            LogLine.ACTION_FAILED,
-            processor=self.processor.name,
-            run_id=settlement.run_id,
-            action_id=settlement.id,
-            status="pending" if settlement.kind == "retried" else "failed",
-            error=settlement.error,
-            retries_left=settlement.retries_left,
-            retry_in_s=settlement.delay_s,
-        )

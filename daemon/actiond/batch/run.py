@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from actiond.contract.action import Scope
 from actiond.postgres.action_store import EndedRun
-from actiond.words.claimed import ClaimedRow
+from actiond.words.claimed import ClaimedRow, Settlement
 
 BUCKETS = 32  # log2 of milliseconds: up to 2**31 ms, 24 days
 _LAST_MS = 1 << (BUCKETS - 1)
@@ -26,6 +28,7 @@ class Run:
     id: int
     processor: str
     open: int  # rows without an outcome
+    began_s: float = field(default_factory=time.monotonic)
     withdrawn: set[int] = field(default_factory=set)  # canceled, held or taken away meanwhile
     waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     times: list[int] = field(default_factory=lambda: [0] * BUCKETS)
@@ -53,12 +56,22 @@ class Run:
         return EndedRun(self.id, _array(self.waits), _array(self.times))
 
 
+class Spans(Protocol):
+    """What becomes of the actions of a call, told to who traces it; see batch/spans.py."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *how: object) -> None: ...
+    def settled(self, settlements: Iterable[Settlement]) -> None: ...
+    def ended(self, error: str | None) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Work:
     """What one call gets."""
 
     run: Run
     rows: list[ClaimedRow]
+    spans: Spans | None = None  # while it is traced
 
     @property
     def suspect(self) -> bool:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from actiond.batch.run import Run
+from actiond.batch.tally import Tally
 from actiond.host.log import get_logger
 from actiond.postgres.action_store import ActionStore, Answer, Claim, EndedRun, Parcel
 from actiond.postgres.connection import Trouble, in_words, trouble
@@ -39,6 +40,7 @@ class WriteBack:
         self._store = store
         self._processor = processor
         self._landed = landed  # hears of outcomes once they are committed
+        self.tally = Tally()
         self._waiting: list[Settlement] = []
         self._ended: list[EndedRun] = []
         self._resent: set[int] = set()  # ids sent before, answer unknown
@@ -93,6 +95,9 @@ class WriteBack:
                 answer = await self._store.step(parcel, claim)
         except BaseException as error:
             self._put_back(parcel, unknown=isinstance(error, AnswerLost))
+            if isinstance(error, AnswerLost) and parcel:
+                rows, why = len(parcel.settlements), in_words(error.__cause__ or error)
+                log.warning(LogLine.OUTCOME_ANSWER_LOST, processor=self._processor, rows=rows, error=why)
             if trouble(error) is not Trouble.REFUSED or isinstance(error, AnswerLost) or not parcel:
                 raise
             await self._bisect()
@@ -127,11 +132,14 @@ class WriteBack:
         self._landed(parcel.settlements)
         # A row that was sent twice may well have landed the first time and moved on since: nothing to report.
         late = [s for s in answer.fenced if s.id not in self._resent]
+        gone = {s.id for s in late}
+        self.tally.landed([s for s in parcel.settlements if s.id not in gone] if gone else parcel.settlements)
         if self._resent:
             self._resent.difference_update(s.id for s in parcel.settlements)
         if late:
             ids = await self._store.note_fenced(late)
             if ids:
+                self.tally.fenced += len(ids)
                 log.warning(LogLine.OUTCOMES_FENCED, processor=self._processor, rows=len(ids), actions=ids[:20])
 
     async def _bisect(self) -> None:
@@ -162,9 +170,10 @@ class WriteBack:
 
     async def _fall_back(self, settlement: Settlement, error: Exception) -> None:
         try:
-            instead = self._refused(settlement, error)
-            await self._store.step(Parcel([instead]), None)
-            self._landed([instead])
+            fallback = Parcel([self._refused(settlement, error)])
+            if not (await self._store.step(fallback, None)).fenced:
+                self.tally.landed(fallback.settlements)
+            self._landed(fallback.settlements)
         except Exception as again:  # the boundary of a connection
             if trouble(again) is not Trouble.REFUSED or isinstance(again, AnswerLost):
                 raise

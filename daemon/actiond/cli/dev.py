@@ -13,7 +13,7 @@ import anyio
 import click
 
 import actiond
-from actiond.host import discovery, extras, log, settings
+from actiond.host import discovery, extras, log_start, settings
 from actiond.host.postgres_binaries import preferred_binaries
 from actiond.host.postgres_home import check_data
 from actiond.host.private_postgres import Binaries, PostgresUnavailable, PrivatePostgres
@@ -96,7 +96,7 @@ def _serve(chosen: settings.Settings, named: Sequence[str]) -> int:
     click.echo(f"code  {', '.join(named) or _default_in_words(files)}")
     # Bytecode knows the age of its source to the second only: of two versions within one, it would keep the first.
     sys.dont_write_bytecode = True
-    log.configure(chosen.log_format, chosen.log_level, redact=redact)
+    log_start.begin(chosen)
     return anyio.run(_run, chosen, named, files, backend_options={"use_uvloop": extras.uvloop_installed()})
 
 

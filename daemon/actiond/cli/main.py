@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from io import StringIO
+from types import TracebackType
 from typing import Any
 
 import click
 
+from actiond.rules.redaction import redact
 from actiond.words.errors import ActiondError, AuthorError, OperatorError
 
 #: name -> (module, help). The help stands here so that listing the commands imports none of them.
@@ -79,12 +83,14 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The console script."""
+    sys.excepthook = _bug
     try:
         return cli.main(arguments, prog_name="actiond", standalone_mode=False) or 0
     except click.exceptions.Abort:
         return _say("stopped", 130)
     except click.ClickException as wrong:
-        wrong.show()
+        wrong.show(shown := StringIO())  # it quotes what was written, maybe a DSN
+        click.echo(redact(shown.getvalue()), err=True, nl=False)
         return wrong.exit_code
     except OperatorError as wrong:
         return _say(str(wrong), wrong.exit_code)
@@ -107,6 +113,11 @@ def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
     ]
 
 
+def _bug(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    """What Python would print of an error nobody expected, without secrets."""
+    click.echo(redact("".join(traceback.format_exception(kind, error, frames))), err=True, nl=False)
+
+
 def _say(line: str, code: int) -> int:
-    click.echo(f"actiond: {line}", err=True)
+    click.echo(f"actiond: {redact(line)}", err=True)
     return code

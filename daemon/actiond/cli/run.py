@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
+import time
 
 import anyio
 import click
 
 import actiond
-from actiond.host import discovery, extras, log, settings
+from actiond.host import discovery, extras, log, log_start, settings
 from actiond.postgres.migrate import migrate
-from actiond.rules.redaction import redact
 from actiond.service.supervisor import Supervisor
+from actiond.words.log_lines import LogLine
 
 
 @click.command("run")
@@ -28,7 +29,7 @@ def command(
     """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads the processors again."""
     chosen = settings.read(dsn=dsn, log_level=log_level, log_format=log_format)
     _spare_the_collector()
-    log.configure(chosen.log_format, chosen.log_level, redact=redact)
+    log_start.begin(chosen)
     named = [*sources, *(part.strip() for part in chosen.processors.split(",") if part.strip())]
     try:
         return anyio.run(_run, chosen, named, do_migrate, backend_options={"use_uvloop": extras.uvloop_installed()})
@@ -46,5 +47,8 @@ def _spare_the_collector() -> None:
 
 async def _run(chosen: settings.Settings, named: list[str], do_migrate: bool) -> int:
     if do_migrate:
-        await migrate(chosen.presence_dsn)  # not through a pooler
+        began_s = time.monotonic()
+        applied = await migrate(chosen.presence_dsn)  # not through a pooler
+        took_s = round(time.monotonic() - began_s, 2)
+        log.get_logger().info(LogLine.SCHEMA_MIGRATED, migrations=applied, took_s=took_s)
     return await Supervisor(chosen, discovery.Sources(named), actiond.__version__).run()

@@ -90,6 +90,11 @@ class Action(Generic[T]):
         return None if self.row.state is None else json_text.loads(self.row.state)
 
     @property
+    def trace(self) -> str | None:
+        """The producer's span as a W3C traceparent, if the row has one. What its handler enqueues gets it, too."""
+        return self.row.trace
+
+    @property
     def withdrawn(self) -> bool:
         """True once a person canceled or held this action, or its claim was lost: its outcome will not count."""
         return self.row.id in self._scope.withdrawn

@@ -24,8 +24,9 @@ from typing import Any
 
 from actiond.contract.processor import Processor
 from actiond.host import extras
+from actiond.host.log_adapter import Adapter
 from actiond.rules.error_text import ErrorText
-from actiond.words.errors import ActiondError, ProcessorFileBroken, ProcessorTwice
+from actiond.words.errors import ActiondError, OperatorError, ProcessorFileBroken, ProcessorTwice
 
 GROUP = "actiond.processors"
 BUILT_IN = "actiond.built_in"
@@ -87,6 +88,21 @@ def make(entry: EntryPoint, name: str, config: dict[str, Any]) -> Processor:
     maker: Maker = _guarded(entry.value, lambda: extras.load(entry))
     made: Processor = _guarded(entry.value, lambda: maker(name, config))
     return made
+
+
+def log_adapter(source: str) -> Adapter:
+    """What the setting `log_adapter` names: module:callable. OperatorError says why it cannot be had."""
+    module, _, name = source.partition(":")
+    if not module or not name:
+        raise OperatorError(f"{source!r} is not of the form module:callable")
+    try:
+        found = _guarded(source, lambda: functools.reduce(getattr, name.split("."), importlib.import_module(module)))
+    except ProcessorFileBroken as broken:
+        raise OperatorError(str(broken.args[0])) from None
+    if not callable(found):
+        raise OperatorError(f"{source} cannot be called")
+    adapter: Adapter = found
+    return adapter
 
 
 def load(source: str) -> list[Processor]:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from actiond.host.settings import PREFIX, Settings
 from actiond.words.log_lines import COMMON_FIELDS, LogLine
+from actiond.words.metrics import Metric
 
 
 def _default(name: str) -> str:
@@ -60,11 +61,29 @@ def log_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Every metric that `/metrics` shows beside `process_*`, by name; made from `daemon/actiond/words/metrics.py`.",
+        "How to get them, and what to make of them: [observing.md](observing.md).",
+        "",
+        "| metric | kind | labels | what it says |",
+        "| --- | --- | --- | --- |",
+    ]
+    for metric in Metric:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.value}` | {metric.kind} | {labels} | {metric.what} |")
+    return "\n".join([*lines, ""])
+
+
 def write(root: Path) -> None:
     """All of them, below the folder of the project."""
     (root / "deploy" / "actiond.env").write_text(env_file())
     (root / "docs" / "settings.md").write_text(settings_page())
     (root / "docs" / "log.md").write_text(log_page())
+    (root / "docs" / "metrics.md").write_text(metrics_page())
 
 
 if __name__ == "__main__":

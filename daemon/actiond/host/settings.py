@@ -9,18 +9,23 @@ deploy/actiond.env are made from this class by host/pages.py.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from actiond.host import http_address
+from actiond.rules import redaction
 from actiond.rules.transit import unverified
 from actiond.words.errors import SettingInvalid
 
 PREFIX = "ACTIOND_"
 SECRETS = Path("/run/secrets")
+TOKEN_FROM = 32  # characters: a shorter one could be guessed
 
 
 class _Files(PydanticBaseSettingsSource):
@@ -134,6 +139,28 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is printed.")
 
+    log_adapter: str = Field(
+        "",
+        description="module:callable that also gets every event, as a dict, in a thread of its own; stderr gets its "
+        "lines all the same. One that does not load costs a warning.",
+    )
+    http_token: SecretStr | None = Field(
+        None,
+        description="At least 32 characters that a client has to send as `Authorization: Bearer ...`. Better as a "
+        "file of this name among the credentials than here.",
+    )
+    http_hosts: str = Field(
+        "",
+        description="Names of this host, separated by commas, that a client may put into `Host`, beside localhost, "
+        "the host name and addresses in numbers: a web page must not get here by a name of its own.",
+    )
+    http: str = Field(
+        "",
+        description="Where /metrics, /healthz and /readyz are served: 127.0.0.1:9464 or the path of a unix socket, "
+        "/run/actiond/main/http.sock. Empty: nowhere. An address that other hosts can reach needs http_token. "
+        "Needs the extra actiond[metrics].",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -173,6 +200,27 @@ class Settings(BaseSettings):
         found = {name: unverified(dsn.get_secret_value(), os.environ) for name, dsn in given.items() if dsn is not None}
         return {name: hosts for name, hosts in found.items() if hosts}
 
+    @field_validator("http_token")
+    @classmethod
+    def _hard_to_guess(cls, token: SecretStr | None) -> SecretStr | None:
+        given = token.get_secret_value() if token is not None else ""
+        if not given:
+            return None
+        if len(given) < TOKEN_FROM or not given.isascii() or not given.isprintable() or " " in given:
+            raise ValueError(f"a token has at least {TOKEN_FROM} ASCII characters and no space")
+        return token
+
+    @field_validator("http")
+    @classmethod
+    def _closed_to_strangers(cls, text: str, info: ValidationInfo) -> str:
+        # Declared after http_token, so that it is known here; it is not if it was wrong, and that is told then.
+        if text and not http_address.parse(text).loopback and info.data.get("http_token") is None:
+            raise ValueError(
+                f"{text} can be reached from other hosts, so ACTIOND_HTTP_TOKEN is needed "
+                "(or listen on 127.0.0.1 or a unix socket)"
+            )
+        return text
+
     @property
     def work_dsn(self) -> str:
         """For claims, outcomes and handlers."""
@@ -187,8 +235,20 @@ class Settings(BaseSettings):
 def read(**given: Any) -> Settings:
     """From the environment, with what a command line gives on top. SettingInvalid names the variable."""
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        chosen = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(first["loc"][0] if first["loc"] else "tls").upper()  # the one that is about several
         raise SettingInvalid(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    redaction.learn(*_secrets_of(chosen))
+    return chosen
+
+
+def _secrets_of(chosen: Settings) -> list[str]:
+    """What is to be hidden wherever it stands. Not a password that is also the name of a user, a host, a database."""
+    found = [chosen.http_token.get_secret_value()] if chosen.http_token else []
+    for dsn in {chosen.work_dsn, chosen.presence_dsn}:
+        password = re.match(r"\w+://[^/@:]*:([^/@]+)@", dsn)
+        if password and dsn.count(password[1]) == 1:
+            found += {password[1], unquote(password[1])}
+    return found

@@ -73,6 +73,7 @@ class PolicyLoop:
             await self._tell_what_is_served()
         except Exception as error:  # the boundary of a connection
             self._wakes |= wakes
+            self._world.counts.troubles["poll"] += 1
             log.warning(LogLine.CONNECTION_LOST, connection="poll", error=in_words(error), retry_in_s=1.0)
             return min(1.0, self._interval_s)
         self._apply(poll)

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import anyio
 
 from actiond.batch.crew import Crew
+from actiond.batch.tally import Counts
 from actiond.batch.write_back import WriteBack
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
@@ -62,6 +63,7 @@ class World:
     paused: bool = False
     listening: bool = False  # notifications arrive, so the doorbell is worth taking
     unsaved_max: int = 10_000
+    counts: Counts = field(default_factory=Counts)
 
 
 class ProcessorLoop:
@@ -85,6 +87,7 @@ class ProcessorLoop:
         self._asking = False  # a claim is under way
         self._lost_run = 0  # a claim whose answer was lost
         self._troubles = 0
+        self._told_s: float | None = None  # since when it is known to be lost
         self._arming_since_s: float | None = None
         self._idle = True
         self._not_before_s = 0.0
@@ -104,7 +107,10 @@ class ProcessorLoop:
         except Exception as error:  # the boundary of a connection
             return self._in_trouble(error)
         if self.trouble is not None:
-            self.trouble, self._troubles = None, 0
+            if self._told_s is not None:
+                down_s = round(time.monotonic() - self._told_s, 2)
+                log.info(LogLine.CONNECTION_RESTORED, connection=self.name, down_s=down_s)
+            self.trouble, self._troubles, self._told_s = None, 0, None
         return wait_s
 
     @property
@@ -235,7 +241,7 @@ class ProcessorLoop:
         """A claim's answer was lost: find out what it holds, and run that."""
         with anyio.fail_after(10):
             rows = await self._store.recover(self._lost_run)
-        log.info(LogLine.ANSWER_RECOVERED, run_id=self._lost_run, rows=len(rows), kept=len(rows))
+        log.info(LogLine.ANSWER_RECOVERED, processor=self.name, run_id=self._lost_run, rows=len(rows))
         run_id, self._lost_run = self._lost_run, 0
         if rows:
             self.crew.add(run_id, rows)
@@ -246,7 +252,9 @@ class ProcessorLoop:
         first_s, longest_s = ERROR_PAUSE_S.get(kind, ERROR_PAUSE_S[Trouble.MISFIT])
         pause_s: float = min(longest_s, first_s * 2 ** min(self._troubles, 12)) * random.uniform(0.75, 1.0)  # noqa: S311
         self._troubles += 1
+        self._world.counts.troubles["claim"] += 1
         self.trouble = in_words(cause)
         if kind is not Trouble.BUSY or self._troubles > 5:
+            self._told_s = self._told_s or time.monotonic()
             log.warning(LogLine.CONNECTION_LOST, connection=self.name, error=self.trouble, retry_in_s=round(pause_s, 2))
         return pause_s

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from actiond.batch.tally import Counts
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
 from actiond.postgres.connection import in_words
@@ -24,11 +25,12 @@ log = get_logger()
 class RescueLoop:
     """Works through the dead that it was told of."""
 
-    def __init__(self, store: DaemonStore, look_again: Callable[[], None]) -> None:
+    def __init__(self, store: DaemonStore, look_again: Callable[[], None], counts: Counts | None = None) -> None:
         self.bell = Bell()
         self.steps = 0
         self._store = store
         self._look_again = look_again  # every local loop, from the beginning
+        self._counts = counts or Counts()
         self._dead: set[int] = set()
         self._next_sweep_s = 0.0
 
@@ -60,6 +62,7 @@ class RescueLoop:
             daemon = min(self._dead)
             await self._rescue(daemon)
         except Exception as error:  # the boundary of a connection
+            self._counts.troubles["rescue"] += 1
             log.warning(LogLine.CONNECTION_LOST, connection="rescue", error=in_words(error), retry_in_s=1.0)
             return 1.0
         self._dead.discard(daemon)
@@ -93,6 +96,8 @@ class RescueLoop:
 
     async def _one(self, daemon: int, run: OpenRun, suspects: bool) -> tuple[int, int]:
         rescued = await self._store.rescue(daemon, run.id, suspects)
+        self._counts.rescued += len(rescued.returned) + len(rescued.quarantined)
+        self._counts.quarantined += len(rescued.quarantined)
         for action in rescued.quarantined:
             log.error(LogLine.ROW_QUARANTINED, processor=run.processor, action_id=action)
         return len(rescued.returned), len(rescued.quarantined)

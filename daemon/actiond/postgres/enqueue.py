@@ -45,11 +45,13 @@ async def enqueue(
     waits_on: int | None = None,
     waits_for: Literal["success", "failure", "end"] = "success",
     repeat_every: Duration | None = None,
+    trace: str | None = None,
 ) -> int:
     """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says.
 
     `waits_on`: the id of an action that must end first, as `waits_for` says; if it ends otherwise this one is canceled.
     `repeat_every`: run again and again, on a grid that begins at its first time.
+    `trace`: the caller's span as a W3C traceparent; the handler's span becomes its child. In a handler: the parent's.
     """
     id_: int = await connection.fetchval(
         _statements["enqueue"],
@@ -65,6 +67,7 @@ async def enqueue(
         waits_on,
         waits_for if waits_on is not None else None,
         None if repeat_every is None else duration.seconds(repeat_every),
+        trace or lineage.trace(),
     )
     return id_
 
@@ -77,19 +80,21 @@ async def enqueue_many(
     priority: int = 2,
     delay: Duration = timedelta(0),
     parent: int | None = None,
+    trace: str | None = None,
 ) -> list[int]:
     """One action for each payload, in order; gives their ids. A row may also be (payload, related)."""
+    delay_s = duration.seconds(delay)
     ids: list[int] = []
-    made_by = _parent(parent)
+    made_by, trace = _parent(parent), trace or lineage.trace()
     chunk: list[tuple[str, str | None]] = []
     for row in rows:
         data, related = row if isinstance(row, tuple) else (row, None)
         chunk.append((json_text.dumps(data), related))
         if len(chunk) == _CHUNK:
-            ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay), made_by)
+            ids += await insert_texts(connection, processor, chunk, priority, delay_s, made_by, trace)
             chunk = []
     if chunk:
-        ids += await insert_texts(connection, processor, chunk, priority, duration.seconds(delay), made_by)
+        ids += await insert_texts(connection, processor, chunk, priority, delay_s, made_by, trace)
     return ids
 
 
@@ -100,6 +105,7 @@ async def insert_texts(
     priority: int,
     delay_s: float,
     parent: int | None = None,
+    trace: str | None = None,
 ) -> list[int]:
     """The same for payloads that are JSON text already: (data, related) each."""
     found: list[Mapping[str, Any]] = await connection.fetch(
@@ -110,6 +116,7 @@ async def insert_texts(
         priority,
         delay_s,
         parent,
+        trace,
     )
     return [row["id"] for row in found]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import asyncpg
 
-from actiond.postgres.connection import Connection, first_connect
+from actiond.postgres.connection import Connection, Pooled, first_connect
 from actiond.postgres.statements import FUNCTIONS, MIGRATIONS, Statements, deploy_folder, sql_folder
 from actiond.words.errors import (
     DatabaseUnreachable,
@@ -73,7 +73,7 @@ def files_of(folder: Path | None = None) -> list[Migration]:
     return [*found, Migration(0, FUNCTIONS, functions)]
 
 
-async def plan(connection: Connection, folder: Path | None = None) -> list[Step]:
+async def plan(connection: Connection | Pooled, folder: Path | None = None) -> list[Step]:
     """Every migration of this program and how the database stands to it.
 
     SchemaNewer if the database has migrations this program does not know; MigrationEdited if an applied file
@@ -101,7 +101,7 @@ async def plan(connection: Connection, folder: Path | None = None) -> list[Step]
     return steps
 
 
-async def check(connection: Connection) -> None:
+async def check(connection: Connection | Pooled) -> None:
     """SchemaMissing, SchemaOutdated or SchemaNewer, each naming the command that helps."""
     steps = await plan(connection)
     due = [step.migration.name for step in steps if step.due]

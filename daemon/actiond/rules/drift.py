@@ -35,7 +35,7 @@ def functions_in(text: str) -> list[Function]:
             each["name"],
             each["body"],
             "security definer" in each["head"].lower(),
-            bool(re.search(r"^set search_path", each["head"], re.MULTILINE | re.IGNORECASE)),
+            bool(re.search(r"\bset search_path", each["head"], re.IGNORECASE)),
         )
         for each in _FUNCTION.finditer(text)
     ]

@@ -1,7 +1,8 @@
 """What never leaves in errors and logs: passwords in URLs, tokens, keys.
 
-Applied once, where a text is written: to error texts and to log lines. It works on shapes, so it is a net and
-not a promise.
+Applied once, where a text is written: to error texts, to log lines, to what a command says of an error. It works
+on shapes, so it is a net and not a promise; only the secrets of this process itself, once it has read them, are
+known by heart (`learn`).
 
 A text may come from anywhere, also from somebody who wants this to be slow. So each shape takes time in
 proportion to the length of the text: what it repeats is bounded, or is the last thing it asks for and is
@@ -89,6 +90,22 @@ _SHAPES = (
 )
 
 
+_IS_SECRET = re.compile(f"(?:{_NAME}|authorization)$")
+_LEARNT_FROM = 8  # characters: a shorter one would hide parts of words
+
+_learnt: set[str] = set()
+
+
+def learn(*secrets: str | None) -> None:
+    """From now on these are hidden wherever they stand. Those of a few characters are left out."""
+    _learnt.update(secret for secret in secrets if secret and len(secret) >= _LEARNT_FROM)
+
+
+def names_a_secret(name: str) -> bool:
+    """Is what goes by this name (of a field, of a member) a secret? Bound its length before."""
+    return _IS_SECRET.search(name.replace("İ", "i").lower()) is not None
+
+
 def redact(text: str, start: int = 0, stop: int | None = None) -> str:
     """text[start:stop] with every secret-shaped part replaced, also one that would be cut open. Idempotent."""
     stop = len(text) if stop is None else stop
@@ -104,7 +121,12 @@ def redact(text: str, start: int = 0, stop: int | None = None) -> str:
 def _secrets(text: str) -> list[tuple[int, int]]:
     """Where they begin and end, in order."""
     lower = text.replace("İ", "i").lower()  # the one letter that is longer in lower case
-    found = []
+    found = [
+        (at, at + len(secret))
+        for secret in _learnt
+        if secret in text
+        for at in (match.start() for match in re.finditer(re.escape(secret), text))
+    ]
     for hints, pattern, any_case in _SHAPES:
         for hint in hints:
             if hint in lower:

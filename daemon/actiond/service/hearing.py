@@ -109,6 +109,7 @@ class Hearing:
         if self._world.cut_off:
             return
         self._world.cut_off = True
+        self._world.counts.leases_lost += 1
         actions = sum(loop.writer.drop() for loop in self._loops.values())
         batches = 0
         for loop in self._loops.values():
@@ -122,6 +123,7 @@ class Hearing:
         if not up:
             if self._down_since_s is None:
                 self._down_since_s = time.monotonic()
+            self._world.counts.troubles["presence"] += 1
             log.warning(LogLine.LISTENER_LOST, error=why)
             return
         if self._down_since_s is not None:

@@ -1,10 +1,12 @@
-"""STATUS and WATCHDOG for systemd, fed only from progress that was really made.
+"""STATUS and WATCHDOG for systemd, fed only from progress that was really made; /healthz says the same.
 
 Alive is not working: the safety poll must have made a step since the last time, in the main loop. A blocked
 loop, or a poll that hangs, feeds nothing, and systemd starts the daemon anew.
 """
 
 from __future__ import annotations
+
+import time
 
 import anyio
 
@@ -13,6 +15,7 @@ from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.processor_loop import ProcessorLoop
 
 STATUS_S = 10.0
+PATIENCE_S = 10.0  # beyond three polls: a poll, its timeout and its pause
 
 
 class ProofOfLife:
@@ -24,19 +27,26 @@ class ProofOfLife:
         self._notifier = notifier
         self._policy = policy
         self._loops = loops
-        self._patience_s = 3 * poll_interval_s + 10.0  # a poll, its timeout and its pause
+        self._patience_s = 3 * poll_interval_s + PATIENCE_S
+        self._seen = (policy.steps, time.monotonic())  # how far it was, and since when
 
     async def run(self) -> None:
         """Until cancelled."""
         every_s = self._notifier.watchdog_interval_s or STATUS_S
-        steps, since_s = -1, anyio.current_time()
         while True:
-            if self._policy.steps != steps:
-                steps, since_s = self._policy.steps, anyio.current_time()
-            if anyio.current_time() - since_s < self._patience_s:
+            if self.silent_s() is None:
                 self._notifier.watchdog()
             self._notifier.status(self.status())
             await anyio.sleep(every_s)
+
+    def silent_s(self) -> float | None:
+        """Seconds without a step, once they are too many; None = it makes progress. From any thread."""
+        steps, since_s = self._seen
+        if self._policy.steps != steps:
+            self._seen = (self._policy.steps, time.monotonic())
+            return None
+        silent_s = time.monotonic() - since_s
+        return silent_s if silent_s >= self._patience_s else None
 
     def status(self) -> str:
         """One line: what runs, what is wrong."""

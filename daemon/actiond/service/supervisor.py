@@ -18,10 +18,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from actiond.batch.crew import Shared
+from actiond.batch.spans import Tracing
 from actiond.batch.suspects import Suspects
 from actiond.contract.processor import Processor
+from actiond.host import extras
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
@@ -33,6 +36,7 @@ from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
 from actiond.postgres.action_store import ActionStore
+from actiond.postgres.backlog_store import BacklogStore
 from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.family_store import FamilyStore
@@ -44,8 +48,10 @@ from actiond.postgres.statements import Statements
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
 from actiond.service.hearing import Hearing
+from actiond.service.http import serving
 from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
+from actiond.service.watched import Watched
 from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
 
@@ -72,6 +78,7 @@ class Supervisor:
         self._policy: PolicyLoop | None = None
         self._loops: dict[str, ProcessorLoop] = {}
         self._world = World(unsaved_max=settings.unsaved_max)
+        self._watched = Watched(self._loops, self._world, version)
         self._notifier = Notifier()
         self._entrance = Entrance()
         self._runaways = 0
@@ -88,16 +95,18 @@ class Supervisor:
         """Until told to stop; the exit code."""
         began_s = time.monotonic()
         log.info(LogLine.DAEMON_STARTING, version=self._version, python=platform.python_version(), pid=os.getpid())
-        processors = self._find()
-        await self._patiently(self._enter)
-        settings = self._settings
-        pool = await work_pool(settings.work_dsn, settings.connections, self._entrance.pooled)
-        handlers = await handler_pool(settings.work_dsn, settings.handler_connections, self._entrance.pooled)
-        try:
-            clean = await self._serve(processors, pool, handlers, began_s)
-        finally:
-            await close_pool(handlers)
-            await close_pool(pool)
+        processors, settings = self._find(), self._settings
+        async with serving(settings, self._watched):
+            await self._patiently(self._enter)
+            pool = await work_pool(settings.work_dsn, settings.connections, self._entrance.pooled)
+            handlers = await handler_pool(settings.work_dsn, settings.handler_connections, self._entrance.pooled)
+            self._watched.store = BacklogStore(pool, self._sql)
+            try:
+                clean = await self._serve(processors, pool, handlers, began_s)
+            finally:
+                self._watched.store = None
+                await close_pool(handlers)
+                await close_pool(pool)
         code = 0 if clean and not self._runaways else 75
         log.info(
             LogLine.DAEMON_STOPPED, exit_code=code, ran_s=round(time.monotonic() - began_s, 1), reason=self._reason
@@ -144,15 +153,13 @@ class Supervisor:
         async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
             tasks.start_soon(self._signals)
             release = ReleaseLoop(FamilyStore(pool, self._sql))
-            shared = Shared(
-                tasks=calls, handler_pool=handlers, runaway=self._runaway, landed=release.landed, **_limits(settings)
-            )
+            shared = self._shared(calls, handlers, release)
             processors = ProcessorStore(pool, self._sql)
             roster = Roster(
                 self._find, loops, self._world, store, processors, presence, shared, tasks, settings.built_ins
             )
             policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
-            hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again)
+            hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again, self._world.counts)
             schedules = ScheduleStore(pool, self._sql)
             hearing.schedule = ScheduleLoop(schedules, lambda: store.daemon, settings.poll_interval_s)
             async with _started(presence, hearing.known, self._stop):
@@ -161,7 +168,7 @@ class Supervisor:
                     await policy.step()
                     self._roster, self._policy = roster, policy
                     proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
-                    fold = FoldLoop(RunStore(pool, self._sql))
+                    self._watched.proof, fold = proof, FoldLoop(RunStore(pool, self._sql))
                     ours = (policy, hearing.rescue, hearing.schedule, release, proof, fold)
                     for task in (*(each.run for each in ours), *self._others):
                         tasks.start_soon(task)
@@ -177,8 +184,25 @@ class Supervisor:
                 self._exit_at_once()
         return clean
 
+    def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop) -> Shared:
+        concurrency, otel = self._settings.concurrency, extras.opentelemetry(self._version)
+        if otel is not None:
+            log.info(LogLine.TRACING_STARTED, provider=otel.provider)
+        return Shared(
+            tasks=calls,
+            calls=anyio.CapacityLimiter(concurrency) if concurrency else None,
+            threads=anyio.CapacityLimiter(self._settings.threads),
+            suspects=Suspects(),
+            handler_pool=handlers,
+            runaway=self._runaway,
+            left=[],
+            landed=release.landed,
+            tracing=Tracing(otel) if otel is not None else None,
+        )
+
     def _ready(self, daemon: int, took_s: float) -> None:
         log.info(LogLine.DAEMON_READY, daemon_id=daemon, processors=sorted(self._loops), took_s=round(took_s, 2))
+        self._watched.known = True
         self._notifier.ready(f"{len(self._loops)} processors")
 
     async def reload(self) -> None:
@@ -214,6 +238,7 @@ class Supervisor:
                     self.stop(number.name)
 
     def _blocked(self, for_s: float, where: str) -> None:
+        self._world.counts.loop_blocked += 1
         log.warning(LogLine.LOOP_BLOCKED, blocked_s=round(for_s, 1), where=where.split(" < ")[0], frames=where)
 
     def _runaway(self) -> None:
@@ -224,15 +249,6 @@ class Supervisor:
 
 def _said(error: Exception) -> str:
     return str(error) if isinstance(error, ActiondError) else in_words(error)
-
-
-def _limits(settings: Settings) -> dict[str, Any]:
-    return {
-        "calls": anyio.CapacityLimiter(settings.concurrency) if settings.concurrency else None,
-        "threads": anyio.CapacityLimiter(settings.threads),
-        "suspects": Suspects(),
-        "left": [],
-    }
 
 
 @asynccontextmanager

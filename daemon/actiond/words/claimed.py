@@ -20,6 +20,7 @@ class ClaimedRow(NamedTuple):
     next_eligible_at: datetime
     waited_s: float  # due until claimed
     repeats: bool = False  # it has a repeat_every
+    trace: str | None = None  # W3C traceparent of the producer's span
 
 
 class Settlement(NamedTuple):

@@ -86,7 +86,7 @@ class LogLine(StrEnum):
     )
     DAEMON_STOPPED = ("info daemon_stopped(exit_code, ran_s, reason)", "The last line of a daemon.")
     SCHEMA_MIGRATED = (
-        "info schema_migrated(migrations, functions, took_s)",
+        "info schema_migrated(migrations, took_s)",
         "Tables or functions of the schema were brought up to date.",
     )
 
@@ -137,7 +137,6 @@ class LogLine(StrEnum):
         "debug doorbell_armed(processor, sleep_s)",
         "A processor has nothing to do and asks writers to ring.",
     )
-    DOORBELL_LEFT = ("debug doorbell_left(processor)", "A processor is busy again and no longer asks writers to ring.")
 
     # Processors and their policy
     PROCESSOR_REGISTERED = (
@@ -160,10 +159,6 @@ class LogLine(StrEnum):
         "info processor_policy_changed(processor, knob, before, after)",
         "An operator's override changed a knob of a processor, from its next batch on.",
     )
-    PROCESSOR_POLICY_INVALID = (
-        "warning processor_policy_invalid(processor, knob, value, error) once per processor, knob",
-        "An override has a value its knob cannot take; the declared value stays in force.",
-    )
 
     # Schedules
     SCHEDULE_FIRED = (
@@ -180,13 +175,13 @@ class LogLine(StrEnum):
     )
 
     # One batch
-    BATCH_STARTED = (
-        "debug batch_started(processor, run_id, actions)",
-        "A handler is called with the actions claimed for it.",
+    BATCH_CLAIMED = (
+        "debug batch_claimed(processor, run_id, actions)",
+        "Rows were claimed together; a batch handler gets them in one call, others one by one.",
     )
-    BATCH_FINISHED = (
-        "debug batch_finished(processor, run_id, completed, failed, retried, deferred, canceled, took_s)",
-        "A handler has ended and every action of its batch has an outcome.",
+    BATCH_ENDED = (
+        "debug batch_ended(processor, run_id, took_s)",
+        "Every action of a run has an outcome, or was given back; the outcomes are still to be written.",
     )
     BATCH_ISOLATED = (
         "warning batch_isolated(processor, run_id, actions, calls, culprits, undecided, took_s, error)",
@@ -214,10 +209,6 @@ class LogLine(StrEnum):
     )
 
     # Writing outcomes back
-    OUTCOMES_WRITTEN = (
-        "debug outcomes_written(rows, took_s)",
-        "The database confirmed outcomes; they have left the daemon's memory.",
-    )
     OUTCOMES_FENCED = (
         "warning outcomes_fenced(processor, rows, actions)",
         "Outcomes came too late, for rows canceled, edited or rescued meanwhile; only history keeps them.",
@@ -227,16 +218,42 @@ class LogLine(StrEnum):
         "The database refused what a handler wanted written; a failure that says so was written instead.",
     )
     OUTCOME_ANSWER_LOST = (
-        "warning outcome_answer_lost(rows, error) once per daemon",
+        "warning outcome_answer_lost(processor, rows, error) once per processor",
         "The connection broke before the database said whether outcomes were kept; they are sent again.",
     )
     ANSWER_RECOVERED = (
-        "info answer_recovered(run_id, rows, kept)",
+        "info answer_recovered(processor, run_id, rows)",
         "It is known now what became of a statement whose answer was lost.",
     )
     UNSAVED_OUTCOMES_FULL = (
         "error unsaved_outcomes_full(unsaved, unsaved_max, oldest_s) once per daemon",
         "Too many outcomes wait to be written; no more rows are claimed until the database takes them.",
+    )
+
+    # Being looked at
+    HTTP_STARTED = (
+        "info http_started(at)",
+        "Metrics and health are served over HTTP at this address.",
+    )
+    HTTP_FAILED = (
+        "error http_failed(at, error)",
+        "The HTTP server for metrics and health ended although the daemon goes on; work is not touched by it.",
+    )
+    BACKLOG_UNKNOWN = (
+        "warning backlog_unknown(error) once per daemon",
+        "The backlog could not be counted for a scrape; its metrics are left out until it can.",
+    )
+    LOG_ADAPTER_INVALID = (
+        "warning log_adapter_invalid(adapter, error)",
+        "The log adapter cannot be loaded; lines go to stderr alone.",
+    )
+    LOG_ADAPTER_FAILED = (
+        "warning log_adapter_failed(error) once per daemon",
+        "The log adapter raised an error at a line; stderr has that line.",
+    )
+    TRACING_STARTED = (
+        "info tracing_started(provider)",
+        "OpenTelemetry is installed and has a tracer provider: batches and actions get spans.",
     )
 
     # What libraries say
