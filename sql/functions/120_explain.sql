@@ -14,6 +14,8 @@ returns table (
   calls integer, global_limit integer,                      -- open calls over all daemons
   places integer, room integer,                             -- on the daemons that live and serve it
   suspects_turn boolean, locked_by integer, locked_by_name text,
+  waits_for text, waits_on bigint, waits_on_status text,    -- see sql/migrations/0003_families.sql
+  children_open integer,                                    -- counting stops at 10,001
   ahead integer,                                            -- counting stops at 10,001
   per_s float8                                              -- outcomes of the processor, over at most five minutes
 )
@@ -23,7 +25,7 @@ as $$
 with clock as materialized (select actiond.now() as at),
 it as materialized (
   select a.id, a.processor, a.priority, a.next_eligible_at, a.attempts, a.crashes, a.created_by, a.created_at, a.started_at,
-         a.finished_at, a.run_id, a.claimed_by, a.xmax as locker, l.error,
+         a.finished_at, a.run_id, a.claimed_by, a.waits_for, a.waits_on, a.xmax as locker, l.error,
          case when a.id is null then 'missing' when a.status = 'pending' and a.claimed_by <> 0 then 'running'
               else a.status end as is_now,
          a.status = 'pending' and a.claimed_by = 0 and a.next_eligible_at <= clock.at as due
@@ -86,7 +88,13 @@ select clock.at, it.is_now, it.processor, it.priority, it.next_eligible_at,
        (select sum(greatest(0, s.concurrency - s.calls)) from serving s where s.concurrency is not null)::int,
        coalesce(it.crashes, 0) = 0 or not exists (select from serving) or exists (
          select from serving s where not s.has_suspects),
-       locked.pid, locked.name,
+       locked.pid, locked.name, it.waits_for, it.waits_on,
+       case when it.waits_on is not null
+            then coalesce((select o.status from actiond.action_list o where o.id = it.waits_on), 'missing') end,
+       case when it.waits_for = 'children' then (
+         select count(*) from (
+           select from actiond.action c
+            where c.parent_id = it.id and c.status in ('pending', 'held') limit 10001) x) end::int,
        case when it.due then (
          select count(*) from unnest('{0,1,2,3}'::int2[]) l (level) cross join lateral (
            select from actiond.action a
@@ -134,7 +142,10 @@ select r.reason, r.meaning, jsonb_strip_nulls(r.facts)
     (5, 'running', 'it is running', f.status = 'running',
         jsonb_build_object('run', f.run_id, 'daemon', f.daemon, 'host', f.host, 'running_s', f.running_s,
                            'seen_s', f.seen_s, 'lease_left_s', f.lease_left_s, 'daemon_lives', f.daemon_lives)),
-    (6, 'held', 'it is held', f.status = 'held', jsonb_build_object('by', f.said_by, 'at', f.said_at)),
+    (6, 'waits', 'it waits for other actions', f.status = 'held' and f.waits_for is not null,
+        jsonb_build_object('for', f.waits_for, 'on', f.waits_on, 'which_is', f.waits_on_status,
+                           'children_open', f.children_open)),
+    (6, 'held', 'it is held', f.status = 'held' and f.waits_for is null, jsonb_build_object('by', f.said_by, 'at', f.said_at)),
     (7, 'future', 'it is not due yet', f.open and f.due_in_s > 0,
         jsonb_build_object('due_at', f.due_at, 'due_in_s', f.due_in_s)),
     (8, 'paused', 'everything is paused (setting paused)', f.open and f.paused, '{}'),

@@ -106,6 +106,12 @@ async def held(s: Scene) -> int:
     return id_
 
 
+async def waits(s: Scene) -> int:
+    parent, child = await insert(s.conn), await insert(s.conn)
+    (id_,) = await insert(s.conn, parent_id=parent[0], waits_on=child[0], waits_for="success", status="held")
+    return id_
+
+
 async def future(s: Scene) -> int:
     await set_now(s.conn, NOON)
     await s.beat()
@@ -187,6 +193,7 @@ PROVOKED: dict[str, tuple[Callable[[Scene], Any], str]] = {
         (failed, "at attempt 1: card declined"),
         (canceled, "ago by postgres (was pending)"),
         (running, "in run 1 on daemon 1 on here, pid 1; last heartbeat "),
+        (waits, "it waits until action 2 has completed, which is pending"),
         (held, "ago by postgres"),
         (future, "due in 3 d 2 h, at 2030-01-04 14:00:00 UTC"),
         (paused, "everything is paused (setting paused)"),
@@ -215,6 +222,17 @@ async def test_a_reason_is_named_rightly_and_said_in_words(scene: Scene, reason:
     (found,) = await scene.reasons(id_)
     assert found.name == reason
     assert said in found.said
+
+
+@pytest.mark.parametrize("children", [0, 1, 2])
+async def test_children_that_are_waited_for_are_counted(scene: Scene, children: int) -> None:
+    (id_,) = await insert(scene.conn, status="held", waits_for="children")
+    if children:
+        await insert(scene.conn, children, parent_id=id_)
+    (found,) = await scene.reasons(id_)
+    said = ("none of its children is open", "of which 1 is open", "of which 2 are open")
+    assert found.name == "waits"
+    assert said[children] in found.said
 
 
 async def test_nothing_stands_in_the_way_of_a_row_that_is_next(scene: Scene) -> None:

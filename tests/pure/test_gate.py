@@ -17,6 +17,7 @@ OVER: dict[Shut, dict[str, Any]] = {
     Shut.CANCELED: {"status": "canceled"},
     Shut.RUNNING: {"status": "running"},
 }
+WAITING: dict[Shut, dict[str, Any]] = {Shut.WAITS: {"status": "held", "waits": True}}  # who waits is held, too
 STANDING: dict[Shut, dict[str, Any]] = {
     Shut.HELD: {"status": "held"},
     Shut.FUTURE: {"due_in_s": 0.1},
@@ -37,7 +38,7 @@ PASSING: dict[Shut, dict[str, Any]] = {
     Shut.START_DELAY: {"start_delay_s": 0.1},
     Shut.BEHIND: {"ahead": 1},
 }
-SHUTS = OVER | STANDING | PASSING
+SHUTS = OVER | WAITING | STANDING | PASSING
 
 
 def by(*reasons: Shut) -> list[Shut]:
@@ -69,6 +70,7 @@ def test_any_number_of_reasons_are_named_in_the_order_of_their_weight() -> None:
     for reasons in combinations(STANDING, 3):
         assert by(*reasons) == list(reasons)
     assert by(*STANDING) == list(STANDING)
+    assert by(*STANDING, Shut.WAITS) == [Shut.WAITS, *(each for each in STANDING if each != Shut.HELD)]
 
 
 @pytest.mark.parametrize("over", OVER, ids=name)
@@ -77,7 +79,7 @@ def test_a_row_that_nobody_will_claim_has_one_reason(over: Shut) -> None:
         assert by(other, over) == [over]
 
 
-@pytest.mark.parametrize("waits", [Shut.HELD, Shut.FUTURE], ids=name)
+@pytest.mark.parametrize("waits", [Shut.WAITS, Shut.HELD, Shut.FUTURE], ids=name)
 def test_what_may_pass_until_its_time_has_come_is_not_named(waits: Shut) -> None:
     assert by(waits, *PASSING) == [waits]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -177,9 +178,7 @@ def runs(rows: Sequence[Row], limits: Limits) -> Iterator[Finding]:
 def work(processors: Sequence[Row], settings: Mapping[str, Any], living: Sequence[Row]) -> Iterator[Finding]:
     """What waits, and why nobody will take it. Counts are bounded."""
     if settings.get("paused") is True:
-        yield Finding(
-            "paused", "everything is paused", "`update actiond.setting set value = 'false' where name = 'paused'`"
-        )
+        yield Finding("paused", "everything is paused", "`actiond resume --all`")
     served = {name for daemon in living for name in daemon["processors"]}
     for each in processors:
         name, waiting = each["processor"], each["due"] + each["scheduled"]
@@ -203,7 +202,7 @@ def work(processors: Sequence[Row], settings: Mapping[str, Any], living: Sequenc
             yield Finding(
                 "processor_disabled",
                 f"{name!r} is disabled, and {rows}",
-                f"`update actiond.processor set enabled = true where name = '{quoted}'`",
+                f"`actiond resume {shlex.quote(name)}`",
             )
 
 

@@ -6,6 +6,7 @@ The facts are a row of actiond.explain_facts (sql/functions/120_explain.sql), it
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ def circumstances(facts: Facts) -> Circumstances:
         room=facts["room"],
         start_delay_s=facts["start_delay_left_s"],
         status=facts["status"],
+        waits=facts["waits_for"] is not None,
         due_in_s=facts["due_in_s"] or 0.0,
         locked=facts["locked_by"] is not None,
         suspects_turn=facts["suspects_turn"],
@@ -70,13 +72,13 @@ def _completed(id_: int, facts: Facts) -> tuple[str, str]:
 
 def _failed(id_: int, facts: Facts) -> tuple[str, str]:
     said = f"failed {_ago(facts, 'finished_at')}, at attempt {facts['attempts']}: {_first_line(facts['error'])}"
-    return said, _set_status(id_, "pending", "run it again")
+    return said, f"run it again: `actiond retry {id_}`"
 
 
 def _canceled(id_: int, facts: Facts) -> tuple[str, str]:
     by = f" by {facts['said_by']}" if facts["said_by"] else ""
     why = f" ({_first_line(facts['said'])})" if facts["said"] else ""
-    return f"canceled {_ago(facts, 'finished_at')}{by}{why}", _set_status(id_, "pending", "run it after all")
+    return f"canceled {_ago(facts, 'finished_at')}{by}{why}", f"run it after all: `actiond release {id_}`"
 
 
 def _running(id_: int, facts: Facts) -> tuple[str, str]:
@@ -92,28 +94,42 @@ def _running(id_: int, facts: Facts) -> tuple[str, str]:
     return f"{said}: that daemon seems dead, {lease}", "another daemon that lives returns its rows: `actiond run`"
 
 
+def _waits(id_: int, facts: Facts) -> tuple[str, str]:
+    if facts["waits_for"] == "children":
+        left = facts["children_open"]
+        if not left:
+            return "none of its children is open any more: it is released at once", ""
+        return (
+            f"it waits for its children, of which {left} {'is' if left == 1 else 'are'} open",
+            f"`actiond show {id_}` counts them",
+        )
+    other, is_now = facts["waits_on"], facts["waits_on_status"]
+    until = {"success": "has completed", "failure": "has failed", "end": "has ended"}[facts["waits_for"]]
+    return f"it waits until action {other} {until}, which is {is_now}", f"`actiond explain {other}`"
+
+
 def _held(id_: int, facts: Facts) -> tuple[str, str]:
     if facts["said_by"]:
         said = f"held {_ago(facts, 'said_at')} by {facts['said_by']}"
     else:
         said = f"inserted as held by {facts['created_by']}"
-    return said, _set_status(id_, "pending", "release it")
+    return said, f"release it: `actiond release {id_}`"
 
 
 def _future(id_: int, facts: Facts) -> tuple[str, str]:
     said = f"due in {in_words(facts['due_in_s'])}, at {facts['due_at']:%Y-%m-%d %H:%M:%S} UTC"
     if facts["attempts"] and facts["error"]:
         said += f"; attempt {facts['attempts']} ended with: {_first_line(facts['error'])}"
-    return said, f"run it now: `update actiond.action set next_eligible_at = actiond.now() where id = {id_}`"
+    return said, f"run it now: `actiond run-now {id_}`"
 
 
 def _paused(id_: int, facts: Facts) -> tuple[str, str]:
-    return Shut.PAUSED.value, "go on: `update actiond.setting set value = 'false' where name = 'paused'`"
+    return Shut.PAUSED.value, "go on: `actiond resume --all`"
 
 
 def _disabled(id_: int, facts: Facts) -> tuple[str, str]:
     processor = facts["processor"]
-    return f"{processor!r} is disabled", _set_processor(processor, "enabled = true", "enable it")
+    return f"{processor!r} is disabled", f"enable it: `actiond resume {shlex.quote(processor)}`"
 
 
 def _no_daemon(id_: int, facts: Facts) -> tuple[str, str]:
@@ -152,12 +168,12 @@ def _locked(id_: int, facts: Facts) -> tuple[str, str]:
 
 def _global_limit(id_: int, facts: Facts) -> tuple[str, str]:
     said = f"{_open(facts)}, global_concurrency is {facts['global_limit']}"
-    return said, _set_processor(facts["processor"], f"global_concurrency = {facts['global_limit'] * 2}", "allow more")
+    return said, _allow(facts["processor"], "global_concurrency", facts["global_limit"])
 
 
 def _concurrency(id_: int, facts: Facts) -> tuple[str, str]:
     said = f"{_open(facts)}, and the daemons that serve it have {counted(facts['places'], 'place')}"
-    return said, _set_processor(facts["processor"], f"concurrency = {facts['places'] * 2}", "allow more")
+    return said, _allow(facts["processor"], "concurrency", facts["places"])
 
 
 def _suspect(id_: int, facts: Facts) -> tuple[str, str]:
@@ -187,6 +203,7 @@ _SENTENCES: dict[Shut, _Sentence] = {
     Shut.FAILED: _failed,
     Shut.CANCELED: _canceled,
     Shut.RUNNING: _running,
+    Shut.WAITS: _waits,
     Shut.HELD: _held,
     Shut.FUTURE: _future,
     Shut.PAUSED: _paused,
@@ -223,13 +240,8 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:10]) + more if names else "nothing"
 
 
-def _set_status(id_: int, status: str, what: str) -> str:
-    return f"{what}: `update actiond.action set status = '{status}' where id = {id_}`"
-
-
-def _set_processor(processor: str, change: str, what: str) -> str:
-    quoted = processor.replace("'", "''")
-    return f"{what}: `update actiond.processor set {change} where name = '{quoted}'`"
+def _allow(processor: str, knob: str, now: int) -> str:
+    return f"allow more: `actiond set {shlex.quote(processor)} {knob} {now * 2}`"
 
 
 def _correct(id_: int, processor: str) -> str:

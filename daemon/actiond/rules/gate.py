@@ -21,6 +21,7 @@ class Shut(StrEnum):
     CANCELED = "it was canceled"
     RUNNING = "it is running"
     # what somebody has decided, or nobody provides
+    WAITS = "it waits for other actions"
     HELD = "it is held"
     FUTURE = "it is not due yet"
     STOPPING = "the daemon is stopping"
@@ -62,6 +63,7 @@ class Circumstances:
     start_delay_s: float = 0.0  # what is left of it
     # the row; as stored, and `missing`, `running`
     status: str = "pending"
+    waits: bool = False  # held until other actions have ended
     due_in_s: float = 0.0
     locked: bool = False
     suspects_turn: bool = True  # a row that daemons died on, if it is one, may be claimed
@@ -76,7 +78,8 @@ def shut(now: Circumstances) -> list[Shut]:
     return [
         reason
         for reason, holds in (
-            (Shut.HELD, now.status == "held"),
+            (Shut.WAITS, now.status == "held" and now.waits),
+            (Shut.HELD, now.status == "held" and not now.waits),
             (Shut.FUTURE, now.due_in_s > 0),
             (Shut.STOPPING, now.stopping),
             (Shut.CUT_OFF, now.cut_off),
