@@ -3,7 +3,8 @@
 --   returns id bigint
 --   called by: torture/faults
 with few as (
-  select a.id from actiond.action a where a.status = any($1::text[]) order by a.id desc offset $4 limit $3
+  select a.id from actiond.action a where a.status = any($1::text[]) and a.waits_for is null
+     and a.processor <> 'actiond.verb' order by a.id desc offset $4 limit $3
      for no key update skip locked)
 update actiond.action a set status = $2 from few where a.id = few.id
 returning a.id

@@ -13,4 +13,5 @@ async def test_nothing_is_lost_and_nothing_is_final_twice_under_fire() -> None:
     assert report.verdict.complaints == []
     assert report.verdict.present >= 20_000
     assert report.tally.kills_in_flight * 2 >= report.tally.kills
+    assert min(report.verdict.families, report.verdict.slots, report.verdict.by_bulk) > 0
     assert report.verdict.repeated > 0, "no fault met work that had effects: this proved nothing"

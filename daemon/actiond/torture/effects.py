@@ -16,9 +16,11 @@ import anyio
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
 from actiond.contract.processor import batch_processor, processor
+from actiond.postgres.enqueue import enqueue
 from actiond.words.outcome import SUDDEN_DEATH
 
 EFFECTS = "ACTIOND_TORTURE_EFFECTS"  # path of the file
+CHILDREN = 3  # of each parent
 PAUSE_S = 0.1  # a call takes up to twice this long
 _opened: dict[str, int] = {}
 _RETRIES = 1_000_000  # what ends an action here must be a decision, not a budget used up by faults
@@ -60,3 +62,20 @@ async def torture_each(action: Action[Any]) -> None:
     _leave_effects([action])
     await anyio.sleep(PAUSE_S * random.random())
     _mark(action)
+
+
+@batch_processor(
+    "torture_parent", batch_size=20, concurrency=2, retries=_RETRIES, retry_interval="0.2 s", history="all"
+)
+async def torture_parent(batch: Batch[Any]) -> None:
+    """Makes children and waits for them, in one transaction; completes when it runs again."""
+    _leave_effects(list(batch))
+    async with batch.transaction() as connection:
+        for action in batch:
+            if action.state is None:
+                for _ in range(CHILDREN):
+                    await enqueue(connection, "torture_each", parent=action.id)
+                action.wait_for_children(state="asked")
+            else:
+                action.complete({"run": action.run_id})
+    await anyio.sleep(PAUSE_S * random.random())

@@ -17,14 +17,17 @@ from typing import Any
 
 import anyio
 
+from actiond.postgres import verbs
 from actiond.postgres.connection import Connection
 from actiond.postgres.statements import Statements
 from actiond.torture.stage import LEASE_S, Stage
 from actiond.words.errors import OperatorError
+from actiond.words.status import Verb
 
 _TRIES = 40  # to find a daemon with work
 _ZOMBIE_S = 4.3  # silence, the beat that notices, the rescue; less than the lease and its margin
 _SLEEPER_S = LEASE_S + 3.0  # lease, the beat that notices, the rescue
+_RECENT = "2 s"  # what a bulk verb is about: failures of the last moments
 _sql = Statements()
 
 
@@ -39,6 +42,7 @@ class Tally:
     pg_kills: int = 0
     cuts: int = 0
     by_hand: int = 0
+    bulk_verbs: int = 0
     rows_in_flight: int = 0  # at kills, freezes and kills of Postgres: what may have run more than once
 
     @property
@@ -60,7 +64,7 @@ class Faults:
         """The names of all faults, in random order; small ones (cuts, operators) in between."""
         names = ["kill"] * kills + ["freeze"] * freezes + ["kill_postgres"] * pg_kills
         self._rng.shuffle(names)
-        return [step for name in names for step in (name, self._rng.choice(["cut", "by_hand", "by_hand"]))]
+        return [step for name in names for step in (name, self._rng.choice(["cut", "by_hand", "by_hand", "bulk"]))]
 
     async def do(self, name: str, tasks: anyio.abc.TaskGroup) -> None:
         """One fault."""
@@ -117,6 +121,10 @@ class Faults:
                 whose = self._rng.choice(["actiond work", "actiond presence"])
                 await connection.execute(_sql["torture_cut"], whose)
                 self._tally.cuts += 1
+            elif name == "bulk":
+                filter_ = {"status": ["failed"], "finished_since": _RECENT}
+                await verbs.start(connection, Verb.RETRY, filter_, "torture", held=False)
+                self._tally.bulk_verbs += 1
             else:
                 await self._by_hand(connection)
         finally:

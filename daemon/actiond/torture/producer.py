@@ -17,6 +17,8 @@ from actiond.postgres.connection import connect
 from actiond.postgres.enqueue import insert_texts
 
 PROCESSORS = ("torture_batch", "torture_each")
+PARENT, PARENTS_MAX = "torture_parent", 7  # each makes rows of its own
+_PARENT_SHARE = 0.1
 
 
 async def produce(
@@ -29,6 +31,8 @@ async def produce(
             await anyio.sleep(max(0.0, acknowledged / per_s - (time.monotonic() - began_s)))
             size = min(rng.choice((1, 1, 7, 40, 120)), rows - acknowledged)
             tag, processor = f"{acknowledged}-{rng.random()}", rng.choice(PROCESSORS)
+            if rng.random() < _PARENT_SHARE:
+                processor, size = PARENT, min(size, PARENTS_MAX)
             committing = False
             try:
                 connection = connection or await connect(dsn, name="actiond torture producer")

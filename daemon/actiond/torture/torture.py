@@ -7,12 +7,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from actiond.host.private_postgres import PrivatePostgres
+from actiond.postgres import schedule_edit
 from actiond.postgres.statements import Statements
 from actiond.torture.faults import Faults, Tally
 from actiond.torture.ledger import Verdict, verdict
@@ -21,8 +23,16 @@ from actiond.torture.stage import COMMAND, Stage
 from actiond.words.errors import OperatorError
 
 DAEMONS = 3
+SCHEDULE = "torture"
 QUIET_S = 300.0  # after the last fault everything must have ended within this time
-_FAULT_S = {"kill": 0.5, "freeze": 0.8, "kill_postgres": 2.0, "cut": 0.2, "by_hand": 0.1}  # pause after each, at most
+_FAULT_S = {
+    "kill": 0.5,
+    "freeze": 0.8,
+    "kill_postgres": 2.0,
+    "cut": 0.2,
+    "by_hand": 0.1,
+    "bulk": 0.1,
+}  # pause after each, at most
 _sql = Statements()
 
 
@@ -63,6 +73,7 @@ async def torture(
         try:
             await stage.set(DAEMONS)
             faults = Faults(stage, rng, tally)
+            await _plan_slots(stage)
             try:
                 with anyio.fail_after(plan.minutes * 60):
                     await _fire(plan, stage, faults, rng, folder, tell)
@@ -107,12 +118,21 @@ async def _fire(
             await anyio.sleep(_FAULT_S[step] * rng.uniform(0.5, 1.0))
 
 
+async def _plan_slots(stage: Stage) -> None:
+    """A schedule with a slot a second, of which none may be missed and none may fire twice."""
+    connection = await stage.connect()
+    every = {"every": timedelta(seconds=1), "data": '{"slot": "{slot}"}', "missed": "all", "overlap": "allow"}
+    await schedule_edit.add(connection, SCHEDULE, "torture_each", every)
+    connection.terminate()
+
+
 async def _quiet(stage: Stage, tell: Callable[[str], None]) -> None:
     """No more faults: release what operators held, and wait until nothing is open."""
     deadline_s = time.monotonic() + QUIET_S
     while time.monotonic() < deadline_s:
         try:
             connection = await stage.connect()
+            await schedule_edit.switch(connection, SCHEDULE, None, on=False)
             await connection.fetch(_sql["torture_operator"], ["held"], "pending", 100_000, 0)
             row = await connection.fetchrow(_sql["torture_open"])
             connection.terminate()
