@@ -18,7 +18,7 @@ from support.database import eventually, memory
 from support.proxy import running_proxy
 from support.rows import ask, completed_once, events, look, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/nowhere"
 WORK = """

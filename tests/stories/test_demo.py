@@ -19,8 +19,6 @@ from actiond.postgres.statements import Statements
 from support.daemon import COMMAND
 from support.database import eventually
 
-pytestmark = pytest.mark.once
-
 FAILED = MISSING + 1  # and the directory
 
 

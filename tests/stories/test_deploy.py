@@ -12,7 +12,7 @@ import pytest
 from actiond.host.settings import Settings
 from support.command import actiond
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 UNIT = "etc/systemd/system/actiond@.service"
 

@@ -19,7 +19,7 @@ import pytest
 from support.daemon import COMMAND, Daemon
 from support.database import eventually, memory
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 CODE = """
 from actiond import processor

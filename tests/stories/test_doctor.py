@@ -14,7 +14,7 @@ from support.command import actiond
 from support.database import memory
 from support.sources import USUAL_IMPORTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 WORK = """
 @processor("work")

@@ -11,7 +11,7 @@ from support.command import actiond
 from support.database import eventually
 from support.rows import ask, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 WORK = """
 @processor("waits", concurrency=1, batch_size=1)

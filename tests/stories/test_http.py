@@ -18,7 +18,7 @@ from support.impatient import IMPATIENT
 from support.proxy import running_proxy
 from support.rows import ask, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 HERE = {"ACTIOND_HTTP": "127.0.0.1:0"}
 TOKEN = "t0ken-" + "x" * 32

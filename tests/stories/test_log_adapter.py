@@ -13,7 +13,7 @@ from support.command import actiond
 from support.database import eventually
 from support.rows import ask, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 ADAPTER = """
 import json, os, threading

@@ -16,7 +16,7 @@ from support.pooler import Pooler, running_pooler
 from support.proxy import running_proxy
 from support.rows import ask, completed_once, events, look, nothing_claimed, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 WORK = """
 @processor("one", history="all", concurrency=5, batch_size=20)

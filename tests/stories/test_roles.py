@@ -14,7 +14,7 @@ from support.database import eventually
 from support.roles import Peopled, peopled_database
 from support.rows import events, nothing_claimed, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 WORK = """
 @batch_processor("many", retries=1, retry_interval="0.1 s", history="all")

@@ -11,7 +11,7 @@ from support.clock import set_now
 from support.command import Said, actiond
 from support.schedules import inserted, row, schedule
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 
 async def said(dsn: str, *arguments: str, **more: Any) -> Said:

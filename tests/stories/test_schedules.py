@@ -66,7 +66,6 @@ async def test_after_a_downtime_one_slot_fires_and_the_log_counts_the_others(db,
     assert len(await inserted(conn)) == 1
 
 
-@pytest.mark.once
 async def test_a_thousand_slots_each_once_under_random_kills_of_three_daemons(
     db, conn, start, processor_file, record_property
 ) -> None:

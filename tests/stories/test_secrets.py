@@ -14,7 +14,7 @@ from support.corpus import SECRETS
 from support.database import eventually
 from support.rows import ask, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 CORPUS = [(text, secret) for texts in SECRETS.values() for text, secret in texts]
 OWN = "correct+horse+battery"

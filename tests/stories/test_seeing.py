@@ -13,7 +13,7 @@ from support.database import eventually
 from support.rows import ask, until
 from support.terminal import terminal
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 WORK = """
 @processor("works")

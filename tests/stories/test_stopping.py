@@ -13,7 +13,7 @@ from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
 from support.systemd import Systemd
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 SHORT = {"ACTIOND_DRAIN_S": "0.5"}
 LONG = {"ACTIOND_DRAIN_S": "60"}

@@ -11,7 +11,7 @@ from actiond import enqueue, enqueue_many
 from support.command import actiond
 from support.rows import ask, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"

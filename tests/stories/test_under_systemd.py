@@ -15,7 +15,7 @@ from support.database import eventually
 from support.rows import ask, until
 from support.systemd import Systemd
 
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 WORK = """
 @processor("greet")

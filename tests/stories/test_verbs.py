@@ -117,7 +117,6 @@ async def released_once(conn, ids: range) -> bool:
     return tuple(counts) == (len(ids), len(ids), ids[0], ids[-1])
 
 
-@pytest.mark.once
 async def test_a_retry_of_thirty_thousand_is_interrupted_and_killed_and_still_exact(
     db, conn, start, processor_file
 ) -> None:
