@@ -152,6 +152,19 @@ async def test_a_file_that_comes_later_is_found(dev: Callable[..., Dev], folder:
     await connection.close()
 
 
+async def test_data_of_another_version_are_refused_with_the_way_out(dev: Callable[..., Dev]) -> None:
+    first = dev()
+    connection = await first.connect()
+    await connection.execute("update actiond.migration set sha256 = '' where version = 1")
+    await connection.close()
+    assert await first.stops() == 0
+    second = dev()
+    assert await second.ends() == 4
+    said = str(second.lines[-1])
+    assert "migration 0001_core was edited" in said
+    assert "begin with an empty database: `actiond dev --reset`." in said
+
+
 async def test_a_server_of_ones_own_is_used_and_never_reset(db, dev: Callable[..., Dev], folder: Path) -> None:
     daemon = dev(ACTIOND_DSN=db.dsn)
     await daemon.ready()

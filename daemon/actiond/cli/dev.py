@@ -20,7 +20,7 @@ from actiond.host.private_postgres import Binaries, PostgresUnavailable, Private
 from actiond.postgres.migrate import migrate
 from actiond.rules.redaction import redact
 from actiond.service.supervisor import Supervisor
-from actiond.words.errors import OperatorError
+from actiond.words.errors import MigrationEdited, OperatorError, SchemaNewer
 
 DEFAULT = "processors.py"
 LOOK_S = 0.25
@@ -54,7 +54,10 @@ def command(sources: tuple[str, ...], reset: bool, yes: bool) -> int:
         click.echo(f"data  {server.root}\nDSN   {dsn}")
         if server.psql:
             click.echo(f"psql  {server.psql}")
-        return _serve(settings.read(dsn=dsn, listen_dsn=dsn), named)
+        try:
+            return _serve(settings.read(dsn=dsn, listen_dsn=dsn), named)
+        except (MigrationEdited, SchemaNewer) as other:  # its data are of another version of this program
+            raise type(other)(f"{other} Or begin with an empty database: `actiond dev --reset`.") from None
 
 
 @contextmanager
