@@ -208,3 +208,12 @@ async def test_top_without_a_terminal_says_what_else_there_is(conn, db) -> None:
     lines = once.out.splitlines()
     assert [line.split()[0] for line in lines[3:5]] == ["beta", "alpha"]
     assert "\x1b" not in once.out
+
+
+async def test_a_row_is_a_line_where_there_is_no_terminal(db, conn) -> None:
+    related = "customer " * 20
+    ids = [await conn.fetchval("select actiond.enqueue('p', related => $1)", related.strip()) for _ in range(3)]
+    said = await actiond("ls", dsn=db.dsn)
+    lines = said.out.splitlines()
+    assert len(lines) == 1 + len(ids)
+    assert all(related.strip() in line for line in lines[1:])

@@ -32,10 +32,11 @@ async def actiond(
     *arguments: str, dsn: str = "", stdin: str | bytes = "", env: Mapping[str, str] | None = None, within_s: float = 20
 ) -> Said:
     """Run one command to its end."""
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
-        env={**os.environ, "ACTIOND_DSN": dsn, "COLUMNS": "200", **(env or {})},
+        env={**inherited, "ACTIOND_DSN": dsn, **(env or {})},
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

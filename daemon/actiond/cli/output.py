@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +17,7 @@ from rich.text import Text
 
 from actiond.words.duration import in_words
 
+WIDE = 400  # columns, where there is no terminal
 #: Stands at the right of its column: 7, 1,234.5, 10,000+, 99.8 %.
 _COUNT = re.compile(r"-?[\d,]*\d(\.\d+)?\+?( %)?|")
 
@@ -40,7 +43,9 @@ def table(
         drawn.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row.values()))
-    Console(soft_wrap=False).print(drawn)
+    # Nobody's window: a line a row, for grep. rich would take 80 columns for one.
+    to_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(soft_wrap=False, width=WIDE if to_file else None).print(drawn)
 
 
 def cell(value: Any) -> str:

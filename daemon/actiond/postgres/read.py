@@ -59,11 +59,11 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
             continue
         name = each["processor"]
         if not each["live_daemons"] and any(daemon["alive"] for daemon in daemons) and not each["registered"]:
-            found.append(f"{counted(waiting)} rows wait for {name!r}, which no daemon serves: is the name right?")
+            found.append(f"{_rows(waiting)} for {name!r}, which no daemon serves: is the name right?")
         elif not each["live_daemons"] and any(daemon["alive"] for daemon in daemons):
-            found.append(f"{counted(waiting)} rows wait for {name!r}, but no running daemon has it")
+            found.append(f"{_rows(waiting)} for {name!r}, but no running daemon has it")
         elif not each["enabled"]:
-            found.append(f"{counted(waiting)} rows wait for {name!r}, which is disabled")
+            found.append(f"{_rows(waiting)} for {name!r}, which is disabled")
     return found
 
 
@@ -72,6 +72,10 @@ def _late(schedule: Any) -> str:
     if schedule["error"]:
         return f"{about} cannot fire: {schedule['error']}"
     return f"{about} has been due for {in_words(schedule['late_s'])}: is a daemon running?"
+
+
+def _rows(waiting: int) -> str:
+    return "1 row waits" if waiting == 1 else f"{counted(waiting)} rows wait"
 
 
 def counted(count: int) -> str:
