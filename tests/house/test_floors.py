@@ -22,14 +22,15 @@ FLOORS = {
     "demo": 7,
     "torture": 7,
     "cli": 8,
+    "testing": 9,
 }
-ROOF = 9
+ROOF = 10
 #: Modules beside the floors. They may import what they need; nobody below imports them.
-ON_THE_ROOF = {"__init__", "__main__", "testing"}
+ON_THE_ROOF = {"__init__", "__main__"}
 #: Floors from which one may speak as an author or a user does: `import actiond`.
 KNOWS_THE_PUBLIC_NAMES = {"demo", "cli"}
-#: Imports on demand: the lazy group of commands, and optional packages.
-IMPORTS_ON_DEMAND = {"actiond.cli.main", "actiond.host.extras"}
+#: Imports on demand: the lazy group of commands, optional packages, and what every run of pytest loads.
+IMPORTS_ON_DEMAND = {"actiond.cli.main", "actiond.host.extras", "actiond_pytest.__init__"}
 #: These import what they find by name, besides the two above.
 IMPORTS_BY_NAME = {*IMPORTS_ON_DEMAND, "actiond.host.discovery"}
 #: Built-ins that need an extra: what of it they import.
@@ -249,7 +250,7 @@ def test_a_house_that_keeps_the_rules_is_left_in_peace() -> None:
     ],
 )
 def test_an_import_upwards_or_sideways_is_found(module: str, text: str) -> None:
-    assert upward({**SMALL_HOUSE, "actiond.testing": "", module: text})
+    assert upward({**SMALL_HOUSE, "actiond.testing.__init__": "", module: text})
 
 
 def test_a_file_on_no_floor_is_found() -> None:

@@ -51,7 +51,11 @@ def test_the_wheel_holds_every_statement_as_it_is_here(wheel: zipfile.ZipFile) -
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert {re.sub(r"-[\d.\w]+\.dist-info", "", top) for top in tops} == {"actiond", "actiond_processors"}
+    assert {re.sub(r"-[\d.\w]+\.dist-info", "", top) for top in tops} == {
+        "actiond",
+        "actiond_processors",
+        "actiond_pytest",
+    }
     assert [name for name in wheel.namelist() if "__pycache__" in name or name.endswith(".pyc")] == []
 
 
@@ -59,6 +63,7 @@ def test_the_command_and_the_built_ins_are_announced(wheel: zipfile.ZipFile) -> 
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     announced = wheel.read(name).decode()
     assert "actiond = actiond.cli.main:main" in announced
+    assert "actiond = actiond_pytest\n" in announced
     for name in ("command", "email", "http", "publish", "sql_function"):
         assert f"{name} = actiond_processors.{name}:make" in announced
 

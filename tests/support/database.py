@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -22,10 +21,10 @@ import anyio
 import asyncpg
 
 from actiond.host.private_postgres import PrivatePostgres, binaries_in
+from actiond.testing.databases import memory
 
 T = TypeVar("T")
 PREFIX = "actiond_test_"
-ROOM_IN_MEMORY = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,6 @@ def running_server() -> Iterator[Server]:
         settings={"max_wal_size": "256MB"},
     ) as private:
         yield Server(private.dsn("postgres"), private)
-
-
-def memory() -> Path | None:
-    """A file system in memory, if it has room: databases are made ten times faster there than on some disks."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() and shutil.disk_usage(shared).free >= ROOM_IN_MEMORY else None
 
 
 async def eventually(probe: Callable[[], T | Awaitable[T]], *, within_s: float = 10.0) -> T:
