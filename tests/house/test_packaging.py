@@ -40,6 +40,7 @@ def test_the_wheel_holds_what_the_daemon_reads(wheel: zipfile.ZipFile) -> None:
         "actiond/sql/functions/010_now.sql",
         "actiond/deploy/actiond@.service",
         "actiond/deploy/roles.sql",
+        "actiond/cli/templates/each.txt",
         "actiond_processors/sql_function.py",
     } <= set(wheel.namelist())
 

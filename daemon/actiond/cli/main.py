@@ -24,6 +24,7 @@ COMMANDS = {
     "run": ("run", "Run the daemon."),
     "dev": ("dev", "Run it on a private durable Postgres, reloading processors when their files change."),
     "demo": ("demo", "Watch real files become real outcomes on a private Postgres."),
+    "new": ("new", "Write a new processor and its test, to begin with."),
     "migrate": ("migrate", "Bring the schema up to date."),
     "enqueue": ("enqueue", "Ask for work: one action, or one for each line of a file."),
     "schedule": ("schedule", "Cron and intervals: when to wake a processor or insert an action."),

@@ -31,6 +31,8 @@ EACH_CONCURRENCY = 10  # one-at-a-time handlers mostly wait for somebody else's 
 
 Handler = Callable[..., Any]
 
+#: As the schema has it; and printable.
+NAME_RULE = "a name has 1 to 255 characters that can be printed, no comma and no white space"
 _NAME = re.compile(r"[^,\s]{1,255}")
 _BY_PLACE = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -167,8 +169,8 @@ def declare(
     where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
     says = Says(**{word: knobs[word] for word in _SAID if word in knobs})
     try:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.isprintable():
-            raise ProcessorInvalid("a name has 1 to 255 characters that can be printed, no comma and no white space")
+        if not is_name(name):
+            raise ProcessorInvalid(NAME_RULE)
         return Processor(
             name=name,
             handler=handler,
@@ -183,6 +185,11 @@ def declare(
     except ProcessorInvalid as wrong:
         said = " ".join(" ".join(map(str, wrong.args)).split())
         raise ProcessorInvalid(f"{name!r} at {where}: {said}") from None
+
+
+def is_name(name: object) -> bool:
+    """May a processor be called that?"""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name.isprintable()
 
 
 def _written(handler: Handler) -> Any:
