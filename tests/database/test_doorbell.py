@@ -355,7 +355,7 @@ async def test_no_row_is_slept_over_when_inserters_race_a_daemon_that_goes_to_sl
         ]
         await asyncio.gather(*(inserter.execute(script) for inserter, script in zip(inserters, scripts, strict=True)))
         try:
-            await eventually(lambda names=names: claimed.issuperset(names), within_s=3)
+            await eventually(lambda names=names: claimed.issuperset(names), within_s=10)
         except AssertionError:
             late.append(number)
             break

@@ -13,7 +13,8 @@ from mutants.mutants import MUTANTS
 from support.database import Server
 
 ROOT = Path(__file__).resolve().parents[2]
-FAILED = 1  # pytest's exit code when tests ran and some failed
+PASSED, FAILED = 0, 1  # exit codes of pytest
+TRIES = 3  # some of what mutants lose are races, and not every race is lost
 
 
 @pytest.mark.slow
@@ -22,9 +23,12 @@ def test_a_mutant_is_noticed(name: str, server: Server) -> None:
     mutant = MUTANTS[name]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.noticed_by]
     environment = {**os.environ, "ACTIOND_DSN": server.admin_dsn}
-    done = subprocess.run(
-        [*command, "--mutant", name], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    for _ in range(TRIES):
+        done = subprocess.run(
+            [*command, "--mutant", name], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != PASSED:
+            break
     assert done.returncode == FAILED, f"{mutant.what}: nobody noticed\n{done.stdout[-2000:]}"
     assert "passed" not in done.stdout.splitlines()[-1] or "failed" in done.stdout.splitlines()[-1]
 

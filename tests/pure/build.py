@@ -24,7 +24,7 @@ def a_row(id: int = 1, **columns: Any) -> ClaimedRow:  # noqa: A002
         "attempts": 1,
         "crashes": 0,
         "priority": 2,
-        "next_eligible_at": LONG_AGO,
+        "due_s": LONG_AGO.timestamp(),
         "waited_s": 0.0,
     }
     return ClaimedRow(id=id, **{**usual, **columns})

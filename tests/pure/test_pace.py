@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ FROM_THE_BEGINNING = ([BEGINNING[0]] * 4, [0] * 4, True)
 
 
 def due(minute: int, id: int, priority: int = 2) -> ClaimedRow:  # noqa: A002
-    return a_row(id, priority=priority, next_eligible_at=LONG_AGO + timedelta(minutes=minute))
+    return a_row(id, priority=priority, due_s=(LONG_AGO + timedelta(minutes=minute)).timestamp())
 
 
 # The watermark.
@@ -111,7 +111,7 @@ def test_every_claimed_row_lies_at_or_before_its_mark(rows: list[tuple[int, int,
     times, ids, whole = a_used_watermark(*claimed).begin(0.1)
     assert whole == (not claimed)
     for row in claimed:
-        assert (row.next_eligible_at, row.id) <= (times[row.priority], ids[row.priority])
+        assert (datetime.fromtimestamp(row.due_s, UTC), row.id) <= (times[row.priority], ids[row.priority])
 
 
 # How many.

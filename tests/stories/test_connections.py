@@ -71,7 +71,7 @@ async def test_the_answer_of_a_step_may_be_lost(conn, start, processor_file, pro
         proxy.cut_at("-- step:", after=after)
         ids += await ask(conn, processor, *[{}] * 30)
         await eventually(lambda: not proxy.armed)
-    await until(conn, ids, "completed", within_s=2)
+    await until(conn, ids, "completed")
     assert proxy.cuts == 6
     await completed_once(conn, ids)
     assert {row["attempts"] for row in await look(conn, ids)} == {1}
@@ -103,7 +103,7 @@ async def test_the_answer_of_a_handlers_commit_may_be_lost(conn, start, processo
     for times in range(1, 4):
         proxy.cut_at("COMMIT", after=after)
         ids = await ask(conn, "books", {}, {}, {})
-        await until(conn, ids, "completed", within_s=5)
+        await until(conn, ids, "completed")
         assert proxy.cuts == times
         await completed_once(conn, ids)
         assert {row["attempts"] for row in await look(conn, ids)} == {1 if after else 2}
@@ -126,7 +126,7 @@ async def test_connections_may_end_after_any_byte(conn, start, processor_file, p
     for _ in range(20):
         proxy.cut_in_bytes(chance.choice([1, 5, 50, 500, 2000, 5000, 20_000]) + chance.randrange(300))
         await eventually(is_cut)
-    await until(conn, ids, "completed", within_s=10)
+    await until(conn, ids, "completed")
     await completed_once(conn, ids)
     await eventually(lambda: nothing_claimed(conn))
     assert await conn.fetchval("select count(*) from actiond.daemon") == 1
@@ -145,7 +145,7 @@ async def test_the_server_may_end_any_connection(db, conn, start, processor_file
             which,
         )
         ids += await ask(conn, "one")
-        await until(conn, ids, "completed", within_s=5)
+        await until(conn, ids, "completed")
     assert ended >= 5
     await completed_once(conn, ids)
     if which != "actiond work":
@@ -153,7 +153,7 @@ async def test_the_server_may_end_any_connection(db, conn, start, processor_file
         assert len(daemon.heard("listener_restored")) >= 1
     await daemon.says("doorbell_armed", processor="one")
     [last] = await ask(conn, "one")
-    await until(conn, [last], "completed", within_s=2)
+    await until(conn, [last], "completed")
     assert await conn.fetchval("select count(*) from actiond.daemon") == 1
     assert daemon.process.poll() is None
 
@@ -170,7 +170,7 @@ async def test_a_storm_of_resets(conn, start, processor_file, proxy) -> None:
     ids += await ask(conn, "one", *[{}] * 20)
     await daemon.says("connection_lost")
     proxy.refusing = False
-    await until(conn, ids, "completed", within_s=10)
+    await until(conn, ids, "completed")
     await completed_once(conn, ids)
     await eventually(lambda: nothing_claimed(conn))
 
@@ -181,12 +181,12 @@ async def test_a_listener_in_a_black_hole_is_found_out(db, conn, start, processo
     await daemon.says("doorbell_armed", processor="one")
     proxy.hole()
     ids = await ask(conn, "one", {}, {}, {})
-    await until(conn, ids, "completed", within_s=5)
+    await until(conn, ids, "completed")
     await daemon.says("listener_lost")  # by a beat that nobody answered: the server itself would notice in hours
     proxy.heal()
     await daemon.says("listener_restored")
     ids = await ask(conn, "one", {}, {}, {})
-    await until(conn, ids, "completed", within_s=2)
+    await until(conn, ids, "completed")
     assert await conn.fetchval("select count(*) from actiond.daemon") == 1
 
 
@@ -201,7 +201,7 @@ async def test_work_connections_in_a_black_hole_are_replaced(db, conn, start, pr
     proxy.heal()
     await until(conn, ids, "completed", within_s=30)
     await completed_once(conn, ids)
-    await eventually(lambda: nothing_claimed(conn), within_s=15)
+    await eventually(lambda: nothing_claimed(conn))
 
 
 async def test_a_daemon_in_a_black_hole_can_still_be_stopped(conn, start, processor_file, proxy) -> None:
@@ -227,7 +227,7 @@ async def test_postgres_may_go_and_come_back(start, processor_file, crash) -> No
             if crash:
                 await asyncio.to_thread(server.kill)
                 daemon.signal(signal.SIGHUP)
-                await daemon.says("connection_lost", connection="poll", within_s=10)
+                await daemon.says("connection_lost", connection="poll")
                 await asyncio.to_thread(server.start)
             else:
                 await asyncio.to_thread(server.restart)
@@ -237,7 +237,7 @@ async def test_postgres_may_go_and_come_back(start, processor_file, crash) -> No
             done = await _completed(conn)
             await eventually(lambda done=done, conn=conn: _more(conn, done))
             print(f"Postgres {'killed' if crash else 'restarted'}: first outcome {time.monotonic() - accepts_s:.2f} s")
-            await until(conn, ids, "completed", within_s=10)
+            await until(conn, ids, "completed")
             await completed_once(conn, ids)
             assert await conn.fetchval("select count(*) from actiond.daemon") == 1
             await eventually(lambda conn=conn: nothing_claimed(conn))

@@ -276,7 +276,7 @@ async def _nothing_is_left_behind(daemon: Daemon, conn: asyncpg.Connection):
     assert daemon.process.poll() is None, "the daemon of this file has died in a test before"
     yield
     assert daemon.process.poll() is None, "\n".join(str(line) for line in daemon.lines[-30:])
-    await eventually(lambda: nothing_claimed(conn), within_s=3)
+    await eventually(lambda: nothing_claimed(conn))
 
 
 async def test_a_charged_failure_comes_back_by_itself_until_no_retry_is_left(conn) -> None:
@@ -475,7 +475,7 @@ async def test_a_row_of_which_nothing_can_be_stored_keeps_no_other_waiting(
         assert (await look(conn, [3]))[0]["status"] == "running"
         await daemon.says("outcome_refused")
         await conn.execute("drop trigger refuse on actiond.action")
-        await until(conn, [3], "completed", within_s=3)
+        await until(conn, [3], "completed")
         await eventually(lambda: nothing_claimed(conn))
         await conn.close()
 

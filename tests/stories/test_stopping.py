@@ -251,7 +251,7 @@ async def test_systemd_hears_of_every_step_of_a_life(db, conn, start, processor_
     await eventually(lambda: systemd.hears("READY=1", times=2))
     assert "RELOADING=1" in systemd.heard[: len(systemd.heard) - systemd.heard[::-1].index("READY=1")]
     await until(conn, await ask(conn, "endless"), "running")
-    await eventually(lambda: systemd.hears("STATUS=7 processors, 1 calls running"), within_s=15)
+    await eventually(lambda: systemd.hears("STATUS=7 processors, 1 calls running"))
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=15) == 0
     assert systemd.hears("STOPPING=1")

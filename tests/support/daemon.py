@@ -15,6 +15,8 @@ from typing import Any
 
 from support.database import eventually
 
+#: So long that no look by the clock stands in for a notification, a timer or a bell that was lost.
+NO_POLL = {"ACTIOND_POLL_INTERVAL_S": "600"}
 COMMAND = [sys.executable, "-c", "from actiond.cli.main import main; raise SystemExit(main())"]
 
 
@@ -33,7 +35,7 @@ class Daemon:
         self.lines: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
             [*(command or COMMAND), "run", "--log-format", "json", "--log-level", "debug", *sources, *options],
-            env={**os.environ, **({} if dsn is None else {"ACTIOND_DSN": dsn}), **(env or {})},
+            env={**os.environ, **NO_POLL, **({} if dsn is None else {"ACTIOND_DSN": dsn}), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -57,7 +59,7 @@ class Daemon:
             if line.get("event") == event and all(line.get(name) == value for name, value in fields.items())
         ]
 
-    async def says(self, event: str, times: int = 1, within_s: float = 15, **fields: Any) -> dict[str, Any]:
+    async def says(self, event: str, times: int = 1, within_s: float = 40, **fields: Any) -> dict[str, Any]:
         """Wait for a line; gives the last of them."""
         try:
             await eventually(lambda: len(self.heard(event, **fields)) >= times, within_s=within_s)

@@ -88,7 +88,7 @@ def running_server() -> Iterator[Server]:
         yield Server(private.dsn("postgres"), private)
 
 
-async def eventually(probe: Callable[[], T | Awaitable[T]], *, within_s: float = 10.0) -> T:
+async def eventually(probe: Callable[[], T | Awaitable[T]], *, within_s: float = 30.0) -> T:
     """Wait until the probe gives something true, and return that. For what announces itself in no other way."""
     value: T | None = None
     with anyio.move_on_after(within_s):

@@ -108,6 +108,9 @@ class Proxy:
             writer.transport.abort()
             return
         link = Link(writer, server_writer)
+        if self.refusing:  # since a moment ago: drop_all has not seen this one
+            link.cut()
+            return
         self._links.append(link)
         self.serving.add(task := asyncio.current_task())
         task.add_done_callback(self.serving.discard)

@@ -51,7 +51,7 @@ class Watermark:
         for row in reversed(rows):
             if row.priority != level:
                 level = row.priority
-                self._marks[level] = max(self._marks[level], (row.next_eligible_at, row.id))
+                self._marks[level] = max(self._marks[level], (datetime.fromtimestamp(row.due_s, UTC), row.id))
 
     def forget(self) -> None:
         """Look from the beginning next time."""

@@ -1,7 +1,8 @@
 """What can be seen of a daemon from outside: is it alive, is it ready, how much waits.
 
 Lives in the main loop. Whoever looks often gets what was seen a moment ago: the database is asked at most every
-LOOK_S, and a look that took long is repeated so much later that it costs at most a twentieth of the time.
+LOOK_S, and a look that took long is repeated so much later that it costs at most a twentieth of the time; never later
+than LOOK_AGAIN_S.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from actiond.words.log_lines import LogLine
 
 LOOK_S = 2.0
 LOOK_SHARE = 20
+LOOK_AGAIN_S = 15.0
 SCHEMA_S = 10.0  # between looks at the schema: it changes when somebody migrates
 
 log = get_logger()
@@ -67,7 +69,8 @@ class Watched:
                 began_s = time.monotonic()
                 self._last = await self._look()
                 took_s = time.monotonic() - began_s
-                self._next_s = time.monotonic() + max(LOOK_S, LOOK_SHARE * took_s if self._last.backlog else 0.0)
+                pause_s = max(LOOK_S, LOOK_SHARE * took_s if self._last.backlog else 0.0)
+                self._next_s = time.monotonic() + min(pause_s, LOOK_AGAIN_S)
         return Look((*self._unready(), *self._last.unready), self._last.backlog, self._last.seen_s)
 
     async def _look(self) -> Look:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -24,7 +23,6 @@ from actiond.words.claimed import ClaimedRow, Settlement
 from actiond.words.outcome import Outcome
 
 _RUN = 1
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ async def run_batch(
             attempts=attempt,
             crashes=0,
             priority=2,
-            next_eligible_at=_LONG_AGO,
+            due_s=0.0,
             waited_s=0.0,
         )
         for place, payload in enumerate(payloads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 
@@ -17,7 +16,7 @@ class ClaimedRow(NamedTuple):
     attempts: int  # this one included
     crashes: int
     priority: int
-    next_eligible_at: datetime
+    due_s: float  # next_eligible_at, seconds since 1970: a number is read at a third of the cost of a datetime
     waited_s: float  # due until claimed
     repeats: bool = False  # it has a repeat_every
     trace: str | None = None  # W3C traceparent of the producer's span
