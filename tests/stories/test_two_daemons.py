@@ -258,8 +258,8 @@ async def test_a_row_runs_by_itself_when_its_time_comes(conn, daemon) -> None:
     again = await ask(conn, "retried")
     assert (await look(conn, [later]))[0]["status"] == "pending"
     await until(conn, [later, *again], "completed")
-    assert 0 <= await _waited(conn, later)
-    assert 0 <= await _waited(conn, again[0])
+    assert await _waited(conn, later) >= 0
+    assert await _waited(conn, again[0]) >= 0
 
 
 async def test_a_row_that_is_pulled_forward_by_hand_runs_at_once(conn, daemon) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from actiond.words.claimed import ClaimedRow
 
 LEVELS = (0, 1, 2, 3)
 BEGINNING = (datetime(2000, 1, 1, tzinfo=UTC), 0)  # the constraint on next_eligible_at allows nothing earlier
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD_S = 0.1  # rows that will have started within this time may be claimed ahead
 COALESCE_S = 0.02  # while calls go on, outcomes wait this long for others
 RESCAN_AT_MOST_EVERY_S = 1.0
@@ -51,7 +52,7 @@ class Watermark:
         for row in reversed(rows):
             if row.priority != level:
                 level = row.priority
-                self._marks[level] = max(self._marks[level], (datetime.fromtimestamp(row.due_s, UTC), row.id))
+                self._marks[level] = max(self._marks[level], (_EPOCH + timedelta(seconds=row.due_s), row.id))
 
     def forget(self) -> None:
         """Look from the beginning next time."""
