@@ -41,6 +41,7 @@ async def test_a_slot_runs_by_itself_and_an_edit_is_heeded_at_once(db, conn, sta
     await eventually(lambda: conn.fetchval(next_at))
     await conn.execute("insert into actiond.schedule (name, processor, cron) values ('bad', 'p', '0 0 * * FUN')")
     await daemon.says("schedule_broken", schedule="bad")
+    await eventually(lambda: conn.fetchval("select error is not null from actiond.schedule where name = 'bad'"))
     assert "'FUN' is no day of week" in (await row(conn, "bad"))["error"]
 
 

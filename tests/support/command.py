@@ -29,7 +29,7 @@ class Said:
 
 
 async def actiond(
-    *arguments: str, dsn: str = "", stdin: str | bytes = "", env: Mapping[str, str] | None = None, within_s: float = 20
+    *arguments: str, dsn: str = "", stdin: str | bytes = "", env: Mapping[str, str] | None = None, within_s: float = 60
 ) -> Said:
     """Run one command to its end."""
     inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
