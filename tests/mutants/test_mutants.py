@@ -14,6 +14,7 @@ from support.database import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSED, FAILED = 0, 1  # exit codes of pytest
+PATIENCE_S = "10"  # they wait for what never comes
 TRIES = 3  # some of what mutants lose are races, and not every race is lost
 
 
@@ -22,7 +23,7 @@ TRIES = 3  # some of what mutants lose are races, and not every race is lost
 def test_a_mutant_is_noticed(name: str, server: Server) -> None:
     mutant = MUTANTS[name]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.noticed_by]
-    environment = {**os.environ, "ACTIOND_DSN": server.admin_dsn}
+    environment = {**os.environ, "ACTIOND_DSN": server.admin_dsn, "ACTIOND_TEST_PATIENCE_S": PATIENCE_S}
     for _ in range(TRIES):
         done = subprocess.run(
             [*command, "--mutant", name], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

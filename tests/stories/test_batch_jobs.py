@@ -61,10 +61,10 @@ async def test_a_job_over_a_query_ends_once_with_its_totals_whoever_is_killed(db
             count = await conn.fetchval("select count(*) from actiond.action where parent_id = $1", id_)
             return count >= at_least
 
-        await eventually(made, within_s=30)
+        await eventually(made)
         daemons.pop(0).kill()
         daemons.append(await start(db.dsn, file).ready())
-    [row] = await until(conn, [id_], "completed", within_s=60)
+    [row] = await until(conn, [id_], "completed")
     assert json.loads(row["result"]) == {"total": 3000, "failed": 30, "failed_ids": 30}
     distinct = "select count(*), count(distinct data ->> 'order') from actiond.action where parent_id = $1"
     assert tuple(await conn.fetchrow(distinct, id_)) == (3000, 3000)

@@ -199,7 +199,7 @@ async def test_work_connections_in_a_black_hole_are_replaced(db, conn, start, pr
     ids = [*await ask(conn, "one", *[{}] * 30), *await ask(conn, "many", *[{}] * 30)]
     await daemon.says("wake_received", processors=["many"])
     proxy.heal()
-    await until(conn, ids, "completed", within_s=30)
+    await until(conn, ids, "completed")
     await completed_once(conn, ids)
     await eventually(lambda: nothing_claimed(conn))
 
@@ -270,7 +270,7 @@ async def test_a_daemon_whose_database_is_gone_ends_when_told_and_its_rows_are_r
         await start(dsn, processor_file(IMPATIENT + WORK)).ready()
         conn.terminate()
         conn = await asyncpg.connect(dsn)
-        await until(conn, ids, "completed", within_s=20)
+        await until(conn, ids, "completed")
         await completed_once(conn, ids)
         await eventually(lambda: nothing_claimed(conn))
         await conn.close()

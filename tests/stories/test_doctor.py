@@ -76,7 +76,7 @@ async def test_a_check_may_take_longer_than_other_statements(db, conn) -> None:
         "insert into actiond.run (id, processor, daemon, actions, started_at) values (1, 'p', 1, '{}', now())"
     )
     quick, patient = await asyncio.gather(
-        actiond("check", "--timeout", "1 s", dsn=db.dsn), actiond("check", "--json", dsn=db.dsn, within_s=60)
+        actiond("check", "--timeout", "1 s", dsn=db.dsn), actiond("check", "--json", dsn=db.dsn)
     )
     assert (quick.code, quick.line) == (
         1,

@@ -62,10 +62,10 @@ async def test_a_parent_runs_again_once_after_the_last_of_many_children(
     async def in_the_middle() -> bool:
         return await conn.fetchval(f"{children} and status = 'completed'", parents) >= 300
 
-    await eventually(in_the_middle, within_s=30)
+    await eventually(in_the_middle)
     doomed.kill()
     await start(db.dsn, file).ready()
-    rows = await until(conn, parents, "completed", within_s=60)
+    rows = await until(conn, parents, "completed")
     assert [row["result"] for row in rows] == ['{"children": 400}'] * 5
     assert sorted(map(int, path.read_text().split())) == parents
     late = "select count(*) from actiond.action p join actiond.action c on c.parent_id = p.id"

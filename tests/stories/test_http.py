@@ -163,7 +163,7 @@ async def test_an_outcome_is_counted_once_however_often_it_is_sent(db, conn, sta
         ids = await ask(conn, "one", *["ok"] * 300)
         proxy.cut_at("-- step:", after=after, times=4)
         await conn.execute("update actiond.processor set enabled = true where name = 'one'")
-        await until(conn, ids, "completed", within_s=20)
+        await until(conn, ids, "completed")
         await eventually(lambda: not proxy.armed)
         await eventually(lambda: saved(at, "one"))
         metrics = await get(at, "/metrics")
@@ -268,7 +268,7 @@ async def not_ready(at: str, because: str):
 async def test_a_schema_that_does_not_fit_any_more_is_told(db, conn, start, processor_file) -> None:
     daemon = await start(db.dsn, processor_file(WORK), env=HERE).ready()
     await conn.execute("update actiond.migration set sha256 = 'other' where version = 1")
-    assert await eventually(lambda: not_ready_at(daemon, "was edited after it was applied"), within_s=15)
+    assert await eventually(lambda: not_ready_at(daemon, "was edited after it was applied"))
 
 
 async def not_ready_at(daemon, because: str):
@@ -285,7 +285,7 @@ async def test_a_blocked_loop_is_told_by_a_server_that_is_not(db, conn, start, p
     await eventually(lambda: not_ready(at, "the daemon did not answer within 2 s"))
     stalled = await eventually(lambda: unhealthy(at))
     assert stalled.text.startswith("no loop has made a step for ")
-    await until(conn, [row], "completed", within_s=20)
+    await until(conn, [row], "completed")
     await eventually(lambda: healthy(at))
     assert (await get(at, "/metrics")).value("actiond_loop_blocked_total") >= 1
 

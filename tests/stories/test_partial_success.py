@@ -127,7 +127,7 @@ async def test_execute_each_fails_exactly_the_bad_ones_of_512(server, template, 
         await conn.execute("create table public.book (action bigint primary key, amount int check (amount > 0))")
         ids = await ask(conn, "each", *[-place if place in bad else 1 for place in range(512)])
         daemon = await start(proxy.dsn, file).ready()
-        rows = await until(conn, ids, "completed", "failed", within_s=20)
+        rows = await until(conn, ids, "completed", "failed")
         failed = [place for place, row in enumerate(rows) if row["status"] == "failed"]
         assert failed == sorted(bad)
         for place in bad:
@@ -150,7 +150,7 @@ async def test_execute_each_fails_exactly_the_bad_ones_of_512(server, template, 
 async def test_isolation_charges_exactly_the_bad_ones_of_512(conn, daemon, processor, bad: set[int]) -> None:
     before = len(daemon.heard("batch_isolated", processor=processor))
     ids = await ask(conn, processor, *[[place] if place in bad else place for place in range(512)])
-    rows = await until(conn, ids, "completed", "failed", within_s=20)
+    rows = await until(conn, ids, "completed", "failed")
     assert [place for place, row in enumerate(rows) if row["status"] == "failed"] == sorted(bad)
     assert {rows[place]["error"] for place in bad} == {"TypeError: unsupported operand type(s) for +: 'int' and 'list'"}
     assert {row["attempts"] for row in rows} == {1}
@@ -208,7 +208,7 @@ async def test_a_daemon_killed_in_the_middle_of_execute_each_leaves_no_half_outc
         assert {row["status"] for row in await look(conn, ids) if row["id"] not in done} == {"running"}
         await conn.execute("select pg_advisory_unlock(4711)")
         second = await start(db.dsn, file).ready()
-        rows = await until(conn, ids, "completed", "failed", within_s=20)
+        rows = await until(conn, ids, "completed", "failed")
         assert [row["id"] for row in rows if row["status"] == "failed"] == ids[:1]
         assert await written(conn) == ids[1:]
         assert {row["attempts"] for row in rows if row["id"] in done} == {1}
@@ -301,7 +301,7 @@ async def test_an_exception_given_to_fail_costs_the_same(conn, daemon) -> None:
 
 async def test_a_retry_with_backoff_is_never_early(conn, daemon) -> None:
     ids = await ask(conn, "backs_off", *range(10))
-    await until(conn, ids, "failed", within_s=20)
+    await until(conn, ids, "failed")
     waits = await conn.fetch(
         "select h.action_id, row_number() over (partition by h.action_id order by h.id) as n,"
         " (select min(r.started_at) from actiond.run r where h.action_id = any(r.actions) and r.id > h.run_id) - h.at"

@@ -74,7 +74,7 @@ async def whole_life(conn, *ways: str) -> None:
     ids += await ask(conn, "books", *[{}] * 40)
     ends = {"complete": "completed", "fail": "failed", "retry": "completed", "defer": "completed", "cancel": "canceled"}
     marked = {mark: (await ask(conn, "many", mark))[0] for mark in ends}
-    await until(conn, ids, "completed", within_s=20)
+    await until(conn, ids, "completed")
     await completed_once(conn, ids)
     for mark, id_ in marked.items():
         await until(conn, [id_], ends[mark])
@@ -122,7 +122,7 @@ async def test_a_daemon_may_only_poll_through_it(conn, start, processor_file, po
     await first.says("begun")
     second = await start(pooler.dsn, processor_file(WORK), env=env).ready()
     first.kill()
-    await until(conn, [id_], "completed", within_s=15)
+    await until(conn, [id_], "completed")
     await second.says("rows_rescued", rows=1)
     second.signal(signal.SIGTERM)
     assert await second.ends() == 0
@@ -161,7 +161,7 @@ async def test_it_may_go_away_and_come_back(db, conn, start, processor_file, poo
     ids += await ask(conn, "many", *[{}] * 50)
     await daemon.says("connection_lost")
     await pooler.start()
-    await until(conn, ids, "completed", within_s=20)
+    await until(conn, ids, "completed")
     await completed_once(conn, ids)
     await eventually(lambda: nothing_claimed(conn))
     assert await conn.fetchval("select count(*) from actiond.daemon") == 1

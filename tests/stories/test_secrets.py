@@ -60,8 +60,8 @@ async def test_no_secret_of_a_handler_gets_out(db, conn, start, processor_file) 
     daemon = await start(db.dsn, processor_file(LEAKY)).ready()
     texts = [text for text, _ in CORPUS]
     failing = [*await ask(conn, "raises", *texts), *await ask(conn, "fails", *texts)]
-    await until(conn, failing, "failed", within_s=20)
-    await until(conn, await ask(conn, "logs", *texts), "completed", within_s=20)
+    await until(conn, failing, "failed")
+    await until(conn, await ask(conn, "logs", *texts), "completed")
     await eventually(lambda: len(daemon.heard("with frames")) == len(texts))
     written = await everywhere(conn, daemon)
     assert [secret for _, secret in CORPUS if secret in written] == []

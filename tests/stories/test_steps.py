@@ -65,14 +65,14 @@ async def test_a_cursor_goes_on_behind_its_last_key_however_often_its_daemon_is_
             done = await conn.fetchval("select (state ->> 'done')::int from actiond.action where id = $1", id_)
             return (done or 0) >= wanted
 
-        await eventually(so_far, within_s=30)
+        await eventually(so_far)
         holder = await conn.fetchval("select pid from actiond.daemon d, actiond.action a where d.id = a.claimed_by")
         for daemon in [each for each in daemons if each.process.pid == holder]:
             daemon.kill()
             daemons.remove(daemon)
             daemons.append(await start(db.dsn, file).ready())
             killed += 1
-    [row] = await until(conn, [id_], "completed", within_s=60)
+    [row] = await until(conn, [id_], "completed")
     assert json.loads(row["result"]) == {"visited": ROWS, "reported": True}
     assert row["crashes"] <= killed
     assert await conn.fetchval("select count(*) from public.item where visits = 0") == 0

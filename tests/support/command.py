@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from support.daemon import COMMAND
+from support.database import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,11 @@ class Said:
 
 
 async def actiond(
-    *arguments: str, dsn: str = "", stdin: str | bytes = "", env: Mapping[str, str] | None = None, within_s: float = 60
+    *arguments: str,
+    dsn: str = "",
+    stdin: str | bytes = "",
+    env: Mapping[str, str] | None = None,
+    within_s: float = PATIENCE_S,
 ) -> Said:
     """Run one command to its end."""
     inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}

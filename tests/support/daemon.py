@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.database import eventually
+from support.database import PATIENCE_S, eventually
 
 #: So long that no look by the clock stands in for a notification, a timer or a bell that was lost.
 NO_POLL = {"ACTIOND_POLL_INTERVAL_S": "600"}
@@ -59,7 +59,7 @@ class Daemon:
             if line.get("event") == event and all(line.get(name) == value for name, value in fields.items())
         ]
 
-    async def says(self, event: str, times: int = 1, within_s: float = 40, **fields: Any) -> dict[str, Any]:
+    async def says(self, event: str, times: int = 1, within_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
         """Wait for a line; gives the last of them."""
         try:
             await eventually(lambda: len(self.heard(event, **fields)) >= times, within_s=within_s)
@@ -79,7 +79,7 @@ class Daemon:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    async def ends(self, within_s: float = 40) -> int:
+    async def ends(self, within_s: float = PATIENCE_S) -> int:
         """Wait for its exit code."""
         await eventually(lambda: self.process.poll() is not None, within_s=within_s)
         return int(self.process.returncode)

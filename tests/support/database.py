@@ -25,6 +25,9 @@ from actiond.testing.databases import memory
 
 T = TypeVar("T")
 PREFIX = "actiond_test_"
+#: How long a test waits for a state, unless it says otherwise. Long: a slow machine is no failure. Those who expect to
+#: wait in vain (the mutants) say less.
+PATIENCE_S = float(os.environ.get("ACTIOND_TEST_PATIENCE_S", "90"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def running_server() -> Iterator[Server]:
         yield Server(private.dsn("postgres"), private)
 
 
-async def eventually(probe: Callable[[], T | Awaitable[T]], *, within_s: float = 30.0) -> T:
+async def eventually(probe: Callable[[], T | Awaitable[T]], *, within_s: float = PATIENCE_S) -> T:
     """Wait until the probe gives something true, and return that. For what announces itself in no other way."""
     value: T | None = None
     with anyio.move_on_after(within_s):

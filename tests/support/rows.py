@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from support.database import eventually
+from support.database import PATIENCE_S, eventually
 
 
 async def ask(conn: asyncpg.Connection, processor: str, *payloads: Any, **columns: Any) -> list[int]:
@@ -25,7 +25,9 @@ async def ask(conn: asyncpg.Connection, processor: str, *payloads: Any, **column
     return [row["id"] for row in rows]
 
 
-async def until(conn: asyncpg.Connection, ids: list[int], *statuses: str, within_s: float = 30) -> list[asyncpg.Record]:
+async def until(
+    conn: asyncpg.Connection, ids: list[int], *statuses: str, within_s: float = PATIENCE_S
+) -> list[asyncpg.Record]:
     """Wait until every one of these has one of the statuses (`running` is one); gives the rows in id order."""
 
     async def there() -> bool:
