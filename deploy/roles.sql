@@ -132,6 +132,7 @@ grant insert (name, declared, built_in), update (declared, built_in, woken_at)
    on actiond.processor to actiond_daemon;
 grant update (next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition)
    on actiond.schedule to actiond_daemon;
+grant update (last_run, last_run_at, last_run_clean) on actiond.plan to actiond_daemon;
 grant insert, update on actiond.run_hour to actiond_daemon;
 grant update (upto) on actiond.fold to actiond_daemon;
 
@@ -143,7 +144,7 @@ grant select (id, processor, status, related, priority, attempts, retries_left, 
 grant select (id, action_id, processor, at, event, run_id, attempt, by, verb, verb_id, before, after)
    on actiond.history to actiond_reader;
 grant select on actiond.daemon, actiond.processor, actiond.run, actiond.run_hour, actiond.fold, actiond.setting,
-                actiond.schedule, actiond.migration
+                actiond.schedule, actiond.plan, actiond.migration
    to actiond_reader;
 
 -- The operator. Every change of a status by hand is judged and recorded by a trigger. Not `uses` and `config`: they can
@@ -159,6 +160,8 @@ grant insert (name, processor, cron, every, timezone, starts_at, data, related, 
       update (cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed, grace, overlap,
               environments, next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition), delete
    on actiond.schedule to actiond_operator;
+-- Not the source of a plan: a daemon runs it with its own rights. The owner writes plans, operators run them.
+grant update (enabled) on actiond.plan to actiond_operator;
 
 -- Functions that only read do so with the rights of whoever calls them, so all who look get all of those. The others,
 -- by name and with any arguments.
@@ -190,6 +193,7 @@ begin
         ('cancel_family', 'actiond_daemon, actiond_operator'),
         ('verb_step',     'actiond_daemon, actiond_operator'),
         ('bulk',          'actiond_operator'),
+        ('plan_run',      'actiond_operator'),
         ('pause',         'actiond_operator'),
         ('resume',        'actiond_operator'),
         ('set_processor', 'actiond_operator'),

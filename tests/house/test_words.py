@@ -64,6 +64,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/torture/producer.py": "a connection, cut on purpose",
     "daemon/actiond/words/json_text.py": "user code: values that are to be stored",
     "processors/actiond_processors/sql_function.py": "user code: a function in the database",
+    "processors/actiond_processors/plan.py": "a connection: is it what was asked that is wrong",
     "processors/actiond_processors/verb.py": "a connection: what an error means for a bulk verb",
     "daemon/actiond/postgres/verbs.py": "a connection: a chunk that lost against other locks",
 }

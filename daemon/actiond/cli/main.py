@@ -27,6 +27,7 @@ COMMANDS = {
     "new": ("new", "Write a new processor and its test, to begin with."),
     "migrate": ("migrate", "Bring the schema up to date."),
     "enqueue": ("enqueue", "Ask for work: one action, or one for each line of a file."),
+    "plan": ("plan", "Mass actions: rows of a query become actions of a processor."),
     "schedule": ("schedule", "Cron and intervals: when to wake a processor or insert an action."),
     "wake": ("wake", "Tell processors to look again."),
     "status": ("status", "What is waiting, running, failing; the daemons; problems."),
