@@ -50,6 +50,9 @@ bench: $(READY) ## the benchmark: under four minutes, each figure with its targe
 bench-views: $(READY) ## what operators ask, with 5,200,000 rows: under ten minutes, each figure with its target
 	@$(BIN)/python -m tests.bench.seeing
 
+bench-plans: $(READY) ## a plan over a million rows: rate, memory, and a daemon killed in the middle
+	@$(BIN)/python -m tests.bench.plans
+
 pages: $(READY) ## write the pages that are made from code: settings, log lines
 	@$(BIN)/python -m actiond.host.pages
 
@@ -63,4 +66,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all check bench bench-views pages schema lock clean
+.PHONY: help setup demo dev quick test test-all check bench bench-views bench-plans pages schema lock clean

@@ -513,7 +513,7 @@ select * from (values
   ('option', 'run_hour.fillfactor', '70'),
   ('option', 'schedule.fillfactor', '50'),
   ('option', 'setting.fillfactor', '100'),
-  ('trigger', 'action.action_adopted', 'CREATE TRIGGER action_adopted BEFORE INSERT ON actiond.action FOR EACH ROW WHEN ((new.parent_id IS NOT NULL)) EXECUTE FUNCTION actiond.adopted()'),
+  ('trigger', 'action.action_adopted', 'CREATE TRIGGER action_adopted BEFORE INSERT ON actiond.action FOR EACH ROW WHEN (((new.parent_id IS NOT NULL) AND ((new.parent_id)::text IS DISTINCT FROM current_setting(''actiond.adopted''::text, true)))) EXECUTE FUNCTION actiond.adopted()'),
   ('trigger', 'action.action_changed_by_hand', 'CREATE TRIGGER action_changed_by_hand BEFORE UPDATE OF status, next_eligible_at, priority ON actiond.action FOR EACH ROW WHEN ((((old.status <> new.status) AND ((old.claimed_by = 0) OR (new.claimed_by <> 0) OR ((new.finished_at IS NULL) AND (new.waits_for IS NULL)))) OR (old.priority <> new.priority) OR ((new.status = ''pending''::text) AND (new.claimed_by = 0) AND (new.next_eligible_at < old.next_eligible_at)))) EXECUTE FUNCTION actiond.changed_by_hand()'),
   ('trigger', 'action.action_inserted', 'CREATE TRIGGER action_inserted AFTER INSERT ON actiond.action REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION actiond.inserted()'),
   ('trigger', 'action.action_leaves_its_grid', 'CREATE TRIGGER action_leaves_its_grid BEFORE UPDATE OF next_eligible_at ON actiond.action FOR EACH ROW WHEN (((old.repeat_every IS NOT NULL) AND (old.claimed_by = 0) AND (new.claimed_by = 0) AND (new.next_eligible_at <> old.next_eligible_at) AND (NOT (new.repeat_slot IS DISTINCT FROM old.repeat_slot)))) EXECUTE FUNCTION actiond.leaves_its_grid()'),

@@ -1,5 +1,7 @@
 -- Children of children of children: a processor that enqueues itself for ever is refused at some depth. Only rows
--- with a parent pay for it. The limit: setting max_depth, 100 unless somebody says otherwise.
+-- with a parent pay for it, and of the children of one parent only the first in a transaction: which one that was
+-- stands in actiond.adopted. (Who sets that by hand fools a guard against accidents.) The limit: setting max_depth, 100
+-- unless somebody says otherwise.
 create or replace function actiond.adopted() returns trigger
 language plpgsql
 security definer
@@ -12,6 +14,7 @@ begin
   for depth in 1 .. most loop
     select a.parent_id into above from actiond.action a where a.id = above;
     if above is null then
+      perform set_config('actiond.adopted', new.parent_id::text, true);
       return new;
     end if;
   end loop;
@@ -23,7 +26,8 @@ end $$;
 
 create or replace trigger action_adopted
   before insert on actiond.action
-  for each row when (new.parent_id is not null)
+  for each row
+  when (new.parent_id is not null and new.parent_id::text is distinct from pg_catalog.current_setting('actiond.adopted', true))
   execute function actiond.adopted();
 
 -- A person who takes a waiting action out of its waiting ends the waiting: it is released for good, or canceled.

@@ -69,9 +69,16 @@ FIGURES: dict[str, tuple[str, Target | None]] = {
             *("command_ls_running", "command_ls_rare", "command_ls_since", "command_ls_error", "command_failures"),
             *("command_failures_error", "command_errors", "command_stuck", "command_stats", "command_stats_hours"),
             *("command_stats_retries", "command_history", "command_history_one", "command_show"),
+            *("command_explain", "command_explain_later", "command_doctor"),
         ),
         ("ms", at_most(1000)),
     ),
+    # tests/bench/plans.py, with a million rows
+    "bare_insert_select": ("rows/s", None),
+    "plan_preview": ("s", None),
+    "plan_inserts": ("of bare INSERT ... SELECT", at_least(0.6)),
+    "plan_memory": ("MB resident", at_most(120)),
+    "plan_killed": ("rows", None),
 }
 
 

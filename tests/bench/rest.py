@@ -43,18 +43,19 @@ async def idle(place: Place) -> list[Figure]:
 async def memory(place: Place, rows: int = MILLION) -> list[Figure]:
     await place.clear("bench_500", enabled=False)
     async with place.daemons() as daemons:
-        at_rest = _resident_mb(daemons[0].pid)
+        at_rest = resident_mb(daemons[0].pid)
         await place.fill(OURS, "bench_500", rows)
         await place.connection.execute("update actiond.processor set enabled = true where name = 'bench_500'")
         until_s, largest = time.monotonic() + DRAIN_S, 0.0
         while time.monotonic() < until_s:
-            largest = max(largest, _resident_mb(daemons[0].pid))
+            largest = max(largest, resident_mb(daemons[0].pid))
             await asyncio.sleep(0.1)
     await place.clear()
     return [Figure("memory_million_waiting", largest, f"{at_rest:.0f} MB before, {rows:,} rows, draining")]
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
+    """Of one process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
