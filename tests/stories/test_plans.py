@@ -114,12 +114,12 @@ async def test_rows_of_one_key_are_never_parted(db, conn, start, processor_file)
 
 
 async def test_killed_in_the_middle_every_row_has_exactly_one_action(db, conn, start, processor_file) -> None:
-    await people(conn, 20_000)
+    await people(conn, 8_000)
     file = processor_file(WORK)
     daemons = [await start(db.dsn, file).ready() for _ in range(2)]
-    await planned(db, "add", "many", "letters", "--source", "public.person", "--key", "id", "--page", "100")
+    await planned(db, "add", "many", "letters", "--source", "public.person", "--key", "id", "--page", "40")
     id_ = json.loads((await planned(db, "run", "many", "--json")).out)["run"]
-    for at_least in (500, 5000):
+    for at_least in (400, 3000):
 
         async def so_far(wanted: int = at_least) -> bool:
             return (
@@ -134,17 +134,17 @@ async def test_killed_in_the_middle_every_row_has_exactly_one_action(db, conn, s
                 daemons.remove(daemon)
                 daemons.append(await start(db.dsn, file).ready())
     (row,) = await until(conn, [id_], "completed")
-    assert json.loads(row["result"])["completed"] == 20_000
+    assert json.loads(row["result"])["completed"] == 8_000
     assert await conn.fetchrow(
         "select count(*) as n, count(distinct data -> 'id') as people from actiond.action where parent_id = $1", id_
-    ) == (20_000, 20_000)
+    ) == (8_000, 8_000)
 
 
 async def test_a_run_is_held_goes_on_and_another_is_canceled_with_all_it_made(db, conn, start, processor_file) -> None:
-    await people(conn, 50_000)
+    await people(conn, 6_000)
     await start(db.dsn, processor_file(WORK)).ready()
     await conn.execute("update actiond.processor set enabled = false where name = 'letters'")
-    await planned(db, "add", "slow", "letters", "--source", "public.person", "--key", "id", "--page", "50")
+    await planned(db, "add", "slow", "letters", "--source", "public.person", "--key", "id", "--page", "10")
     id_ = json.loads((await planned(db, "run", "slow", "--json")).out)["run"]
     count = "select count(*) from actiond.action where parent_id = $1"
     await eventually(lambda: conn.fetchval(f"select ({count}) > 100", id_))
@@ -153,14 +153,14 @@ async def test_a_run_is_held_goes_on_and_another_is_canceled_with_all_it_made(db
         lambda: conn.fetchval("select status = 'held' and claimed_by = 0 from actiond.action where id = $1", id_)
     )
     there = await conn.fetchval(count, id_)
-    assert there < 50_000
+    assert there < 6_000
     assert (await actiond("release", str(id_), dsn=db.dsn)).code == 0
-    await eventually(lambda: conn.fetchval(f"select ({count}) = 50000", id_))
+    await eventually(lambda: conn.fetchval(f"select ({count}) = 6000", id_))
     (logged,) = json.loads((await planned(db, "runs", "slow", "--json")).out)
-    assert (logged["made"], logged["open"], logged["completed"]) == (50_000, 50_000, 0)
-    assert await conn.fetchval("select actiond.cancel_family($1)", id_) == 50_001
+    assert (logged["made"], logged["open"], logged["completed"]) == (6_000, 6_000, 0)
+    assert await conn.fetchval("select actiond.cancel_family($1)", id_) == 6_001
     (logged,) = json.loads((await planned(db, "runs", "--json")).out)
-    assert (logged["status"], logged["canceled"]) == ("canceled", 50_000)
+    assert (logged["status"], logged["canceled"]) == ("canceled", 6_000)
 
 
 async def test_too_many_failures_end_it(db, conn, start, processor_file) -> None:
