@@ -9,7 +9,7 @@
 --
 --   actiond_owner     owns the schema and everything in it; runs migrations, never the daemon
 --   actiond_daemon    claims, writes outcomes, rescues; may also ask for work, as handlers do
---   actiond_producer  asks for work, and reads nothing but the ids of rows
+--   actiond_producer  asks for work, and reads nothing but the ids of rows and what payloads should look like
 --   actiond_operator  sees everything; cancels, holds, releases, retries, pauses, tunes, edits schedules; asks for work,
 --                     because a verb on many rows is an action
 --   actiond_reader    sees everything but payloads, results and the texts of errors
@@ -110,10 +110,11 @@ end $$;
 
 grant usage on schema actiond to actiond_daemon, actiond_producer, actiond_operator, actiond_reader;
 
--- The producer. The id is read by `returning id`.
+-- The producer. The id is read by `returning id`; what a payload should look like, to check one before it is sent.
 grant insert (processor, data, related, next_eligible_at, priority, retries_left, status, state, parent_id,
               waits_for, waits_on, repeat_every, repeat_missed, trace), select (id)
    on actiond.action to actiond_producer;
+grant select (name, payload) on actiond.processor to actiond_producer;
 
 -- The daemon. Not the columns that say what was asked for and by whom, and nothing of what an operator decides.
 grant select on all tables in schema actiond to actiond_daemon;
@@ -128,7 +129,7 @@ grant insert (action_id, at, event, run_id, attempt, detail) on actiond.history 
 grant insert (host, pid, version, processors, started_at, seen_at, lease_until, locks),
       update (processors, seen_at, lease_until, ended_at, ended, ticked_at)
    on actiond.daemon to actiond_daemon;
-grant insert (name, declared, built_in), update (declared, built_in, woken_at)
+grant insert (name, declared, built_in, payload, redact), update (declared, built_in, payload, redact, woken_at)
    on actiond.processor to actiond_daemon;
 grant update (next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition)
    on actiond.schedule to actiond_daemon;

@@ -5,7 +5,8 @@
 --   called by: action_store.recover
 select a.id, a.related, a.data::text as data, a.state::text as state, a.retries_left, a.attempts, a.crashes,
        a.priority, date_part('epoch', a.next_eligible_at) as due_s,
-       date_part('epoch', a.started_at - a.next_eligible_at) as waited_s, a.repeat_every is not null as repeats, a.trace
+       date_part('epoch', a.started_at - a.next_eligible_at) as waited_s, a.repeat_every is not null as repeats, a.trace,
+       a.created_by
   from actiond.run r
   join actiond.action a on a.id = any(r.actions) and a.run_id = r.id and a.claimed_by = $2 and a.status || '' = 'pending'
  where r.id = $1

@@ -117,10 +117,10 @@ claimed as (
   returning a.id, a.related, a.data::text as data, a.state::text as state, a.retries_left, a.attempts, a.crashes,
             a.priority, date_part('epoch', a.next_eligible_at) as due_s,
             date_part('epoch', clock.at - a.next_eligible_at) as waited_s, a.repeat_every is not null as repeats,
-            a.trace),
+            a.trace, a.created_by),
 begun as (
   insert into actiond.run (id, processor, daemon, actions, started_at)
   select $20, $15, $1, array_agg(c.id), min(clock.at) from claimed c, clock having count(*) > 0)
 select c.id, c.related, c.data, c.state, c.retries_left, c.attempts, c.crashes, c.priority, c.due_s, c.waited_s,
-       c.repeats, c.trace, case when w.n <> cardinality($2) then coalesce(w.ids, '{}') end as written
+       c.repeats, c.trace, c.created_by, case when w.n <> cardinality($2) then coalesce(w.ids, '{}') end as written
   from written w left join claimed c on true

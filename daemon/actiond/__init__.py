@@ -7,15 +7,17 @@ These are the words for authors of processors and for producers; the daemon itse
 from actiond.batch.batch_job import BatchJob, Item, Totals, batch_job
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
+from actiond.contract.hooks import RunAction, RunResult, around
 from actiond.contract.job import JobResult, job
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor, batch_processor, processor
+from actiond.contract.resource import Resource, lifespan
 from actiond.contract.steps import CursorStep, Step, Walk, steps
 from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.job_builder import Job, JobBuilder
 from actiond.postgres.statements import Statements
 from actiond.words.duration import seconds
-from actiond.words.errors import ProcessorInvalid
+from actiond.words.errors import PayloadInvalid, ProcessorInvalid
 from actiond.words.outcome import (
     ALLOW_RETRY,
     KEEP_ALIVE,
@@ -48,20 +50,26 @@ __all__ = [
     "Job",
     "JobBuilder",
     "JobResult",
+    "PayloadInvalid",
     "Policy",
     "Processor",
     "ProcessorInvalid",
+    "Resource",
     "RetryBehavior",
+    "RunAction",
+    "RunResult",
     "Statements",
     "Step",
     "Totals",
     "Waiting",
     "Walk",
+    "around",
     "batch_job",
     "batch_processor",
     "enqueue",
     "enqueue_many",
     "job",
+    "lifespan",
     "processor",
     "seconds",
     "steps",

@@ -36,8 +36,8 @@ create or replace trigger setting_stamped
 create or replace trigger processor_stamped
   before update on actiond.processor
   for each row
-  when ((to_jsonb(old) - array['declared', 'built_in', 'woken_at', 'updated_at'])
-        is distinct from (to_jsonb(new) - array['declared', 'built_in', 'woken_at', 'updated_at']))
+  when ((to_jsonb(old) - array['declared', 'built_in', 'payload', 'redact', 'woken_at', 'updated_at'])
+        is distinct from (to_jsonb(new) - array['declared', 'built_in', 'payload', 'redact', 'woken_at', 'updated_at']))
   execute function actiond.stamped();
 
 -- The members that differ: {"before": {...}, "after": {...}}.
@@ -62,8 +62,8 @@ begin
          case current_setting('actiond.verb', true) when 'pause' then 'paused' when 'resume' then 'resumed' else 'set' end,
          actiond.actor(), nullif(current_setting('actiond.verb', true), ''),
          nullif(current_setting('actiond.reason', true), ''), c.before, c.after
-    from actiond.changes(to_jsonb(old) - array['declared', 'built_in', 'woken_at', 'updated_at'],
-                         to_jsonb(new) - array['declared', 'built_in', 'woken_at', 'updated_at']) c
+    from actiond.changes(to_jsonb(old) - array['declared', 'built_in', 'payload', 'redact', 'woken_at', 'updated_at'],
+                         to_jsonb(new) - array['declared', 'built_in', 'payload', 'redact', 'woken_at', 'updated_at']) c
    where c.before is not null;
   return null;
 end $$;

@@ -1,7 +1,8 @@
 -- What people read. `running` is derived here and nowhere stored.
 --
 -- A view reads with its owner's rights. So columns that may hold somebody's data are shown to those who may select
--- them from the table itself, asked once a query; to others only that there is something.
+-- them from the table itself, asked once a query; to others only that there is something. And nobody sees here what a
+-- processor says is not to be shown (processor.redact).
 create or replace view actiond.action_list as
 select a.id,
        'A-' || lpad(a.id::text, 8, '0') as ref,
@@ -15,11 +16,17 @@ select a.id,
        case when a.error is null or (select pg_catalog.has_column_privilege('actiond.action', 'error', 'select'))
             then a.error else '(hidden)' end as error,
        case when (select pg_catalog.has_column_privilege('actiond.action', 'data', 'select'))
-            then a.data else '"(hidden)"' end as data,
+            then coalesce((select actiond.redacted(a.data, p.redact) from actiond.processor p
+                            where p.name = a.processor and p.redact <> '{}'), a.data)
+            else '"(hidden)"' end as data,
        case when a.result is null or (select pg_catalog.has_column_privilege('actiond.action', 'result', 'select'))
-            then a.result else '"(hidden)"' end as result,
+            then coalesce((select actiond.redacted(a.result, p.redact) from actiond.processor p
+                            where p.name = a.processor and p.redact <> '{}'), a.result)
+            else '"(hidden)"' end as result,
        case when a.state is null or (select pg_catalog.has_column_privilege('actiond.action', 'state', 'select'))
-            then a.state else '"(hidden)"' end as state,
+            then coalesce((select actiond.redacted(a.state, p.redact) from actiond.processor p
+                            where p.name = a.processor and p.redact <> '{}'), a.state)
+            else '"(hidden)"' end as state,
        a.parent_id, a.waits_for, a.waits_on, a.repeat_every, a.trace,
        a.status as stored_status  -- for the views of one status: what an index can find
   from actiond.action a;

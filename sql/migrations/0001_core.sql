@@ -32,6 +32,8 @@ create table actiond.processor (
   name               text primary key,
   declared           jsonb       not null default '{}',  -- what the code says, written at every start of a daemon
   built_in           jsonb       not null default '{}',  -- what holds where neither the code nor an operator says
+  payload            jsonb,                              -- JSON schema of its payloads, from the code; NULL = any JSON
+  redact             text[]      not null default '{}',  -- fields of payloads that are not shown, from the code; lower case
   uses               text,                               -- a built-in this processor is made of (no Python of its own)
   -- An operator's overrides. NULL = as declared; see the view actiond.processor_policy.
   enabled            boolean,

@@ -30,7 +30,12 @@ ON_THE_ROOF = {"__init__", "__main__"}
 #: Floors from which one may speak as an author or a user does: `import actiond`.
 KNOWS_THE_PUBLIC_NAMES = {"demo", "cli"}
 #: Imports on demand: the lazy group of commands, optional packages, and what every run of pytest loads.
-IMPORTS_ON_DEMAND = {"actiond.cli.main", "actiond.host.extras", "actiond_pytest.__init__"}
+IMPORTS_ON_DEMAND = {
+    "actiond.cli.main",
+    "actiond.contract.json_schema",
+    "actiond.host.extras",
+    "actiond_pytest.__init__",
+}
 #: These import what they find by name, besides the two above.
 IMPORTS_BY_NAME = {*IMPORTS_ON_DEMAND, "actiond.host.discovery"}
 #: Built-ins that need an extra: what of it they import.

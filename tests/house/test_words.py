@@ -33,6 +33,8 @@ MAY_CATCH_ALL = {
     "daemon/actiond/batch/attempt.py": "user code: validators of a payload",
     "daemon/actiond/batch/call.py": "user code: the handler; what it raised is kept, whatever it is",
     "daemon/actiond/batch/execute_each.py": "a connection: whose fault an error is",
+    "daemon/actiond/batch/lifespans.py": "user code: resources",
+    "daemon/actiond/batch/surroundings.py": "user code: what is around a handler",
     "daemon/actiond/batch/isolation.py": "user code: the handler, called again",
     "daemon/actiond/batch/transaction.py": "rolls back, then raises",
     "daemon/actiond/batch/write_back.py": "a connection; puts the outcomes back, then raises",
@@ -72,6 +74,8 @@ MAY_CATCH_ALL = {
 KEEPS_A_CANCELLATION = {
     "daemon/actiond/batch/call.py": "it was the handler's, or that of a call that the daemon stopped",
     "daemon/actiond/batch/attempt.py": "a validator never waits, so it raised this itself",
+    "daemon/actiond/batch/lifespans.py": "a resource's own: nothing of ours cancels it but the scope around it",
+    "daemon/actiond/batch/surroundings.py": "those around a handler are all left; the daemon's own comes again",
     "daemon/actiond/rules/error_text.py": "a __str__ never waits, so it raised this itself",
 }
 #: `ctx` is how click calls the parameter of methods that the lazy group overrides; job results are named as the

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import pytest
 import typing_extensions
 from pydantic import BaseModel, Field, field_validator
+from pydantic_core import core_schema
 
 from actiond import (
     ALLOW_RETRY,
@@ -129,10 +130,64 @@ def test_one_at_a_time_and_batches_have_defaults_of_their_own() -> None:
 
 
 def test_what_is_stored_is_what_was_declared_and_what_holds_otherwise() -> None:
-    stored, built_in = map(json.loads, processor("a", retries=5, timeout="1 min")(lambda action: None).stored())
+    declared, others, payload, redact = processor("a", retries=5, timeout="1 min")(lambda action: None).stored()
+    stored, built_in = json.loads(declared), json.loads(others)
+    assert (payload, redact) == (None, ())
     assert stored == {"retries": 5, "timeout": "60 s"}
     assert built_in["retries"] == 3
     assert built_in["concurrency"] == EACH_CONCURRENCY
+
+
+class Card(BaseModel):
+    number: str
+    valid: bool = True
+
+
+def test_the_schema_of_the_payload_is_stored_for_producers() -> None:
+    def handler(batch: Batch[Card]) -> None: ...
+
+    _, _, payload, redact = batch_processor("a", redact=["Number", "number", "a"])(handler).stored()
+    schema = json.loads(payload or "")
+    assert schema["required"] == ["number"]
+    assert schema["properties"]["valid"] == {"default": True, "title": "Valid", "type": "boolean"}
+    assert redact == ("a", "number")
+
+
+class Odd:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+        return core_schema.no_info_plain_validator_function(lambda value: value)
+
+
+def test_a_payload_that_no_schema_can_describe_is_checked_all_the_same() -> None:
+    def handler(action: Action[Odd]) -> None: ...
+
+    assert processor("a")(handler).stored()[2] is None
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"redact": "card"}, "redact: names of fields, as in"),
+        ({"redact": ("card", "")}, "redact: names of fields"),
+        ({"redact": 7}, "redact: names of fields"),
+        ({"run_as": ""}, "run_as: the name of a role"),
+        ({"run_as": "none"}, "run_as: the name of a role"),
+        ({"run_as": 7}, "run_as: the name of a role"),
+    ],
+    ids=str,
+)
+def test_what_is_no_field_and_no_role_is_refused_with_file_and_line(knobs: dict[str, Any], said: str) -> None:
+    def handler(batch: Batch[Any]) -> None: ...
+
+    with pytest.raises(ProcessorInvalid, match=said) as refused:
+        batch_processor("a", **knobs)(handler)
+    assert here(handler) in str(refused.value)
+
+
+def test_a_role_without_a_transaction_would_say_nothing_and_is_refused() -> None:
+    with pytest.raises(ProcessorInvalid, match="only batch processors"):
+        processor("a", run_as="billing")(lambda action: None)
 
 
 @pytest.mark.parametrize("name", ["", "a,b", "a b", "a\tb", "a\u00a0b", "x" * 256], ids=ascii)

@@ -5,6 +5,9 @@ The secrets are those of support/corpus.
 
 from __future__ import annotations
 
+import contextvars
+import json
+from collections.abc import Iterator
 from re import _constants as kinds  # the only way to read a pattern
 from re import _parser as patterns
 from typing import Any
@@ -177,9 +180,118 @@ def test_every_shape_takes_time_in_proportion_to_the_text(shape: Any) -> None:
     assert is_quick(shape.pattern.pattern)
 
 
+def test_so_does_that_of_named_fields() -> None:
+    assert is_quick(redaction._named(frozenset({"card", "a(b)*"})).pattern)
+
+
 def test_what_is_quick_is_known() -> None:
     for quick in ("a{0,256}b", "a*+", "a++(?:b)?", "(?:a|b*+)", "x(?P<n>(?:a|b)*+c?)", "a{1,8000}+b"):
         assert is_quick(quick), quick
     for slow in ("a*", "a+b", "a*+b", "a*?b", r"[\w-]*x", "(?:a*+b)c", "(?:a|b*+)c", "a{0,300}", "a{1,9000}+b", "a*+$",
                  "a*+(?=b)", "a*+b?c"):  # fmt: skip
         assert not is_quick(slow), slow
+
+
+# Fields of payloads that are not to be shown.
+
+CARD = "4111 1111 1111 1111"
+
+
+@pytest.fixture
+def _hiding() -> Iterator[None]:
+    """A payload with two of these fields, at work."""
+    payload = {
+        "amount": 1250,
+        "card": CARD,
+        "pin": 123,
+        "who": {"Card": {"holder": "Ada Lovelace", "seen": True, "no": 99887766}, "name": "Ada"},
+        "all": [{"pin": 98765}, {"card": 'say "hi"\n'}],
+    }
+    redaction.hide(("card", "pin"), lambda: [json.dumps({"card": "4000 0000"}), json.dumps(payload)])
+    yield
+    redaction.hide((), list)
+
+
+@pytest.mark.usefixtures("_hiding")
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"no bank knows {CARD}!", f"no bank knows {HIDDEN}!"),
+        (f"x{CARD}y", f"x{HIDDEN}y"),
+        ("4000 0000 of another row", f"{HIDDEN} of another row"),
+        ("it is Ada Lovelace, and Ada", f"it is {HIDDEN}, and Ada"),
+        ("99887766 and 98765", f"{HIDDEN} and {HIDDEN}"),
+        (r'{"card": "say \"hi\"\n"}', f'{{"card": {HIDDEN}}}'),
+        (repr('say "hi"\n'), f"'{HIDDEN}'"),
+        ("pin=123 and 123", f"pin={HIDDEN} and 123"),
+        ("Charge(card='1', pin=7)", f"Charge(card={HIDDEN}, pin={HIDDEN})"),
+        ("{'CARD': {'a': 1}}", f"{{'CARD': {HIDDEN}}}"),
+        (f"cut at the end: {CARD[:11]}", f"cut at the end: {HIDDEN}"),
+    ],
+)
+def test_what_a_field_holds_is_hidden_wherever_it_stands(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert redact(redact(text)) == shown
+
+
+@pytest.mark.usefixtures("_hiding")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "card: Field required",
+        "pin: Input should be a valid integer",
+        "the card is declined, the pin wrong",
+        "1250 paid, True, 411",
+        "discard=1, pinned: 'x', spin='2'",
+        "wildcard: 'a'",
+    ],
+)
+def test_what_it_does_not_hold_is_seen(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.usefixtures("_hiding")
+def test_a_field_of_a_log_line_is_not_shown_whatever_it_is() -> None:
+    assert redaction.names_a_field("card")
+    assert redaction.names_a_field("PIN")
+    assert not redaction.names_a_field("cards")
+
+
+def test_nothing_is_hidden_before_and_after() -> None:
+    assert redact(f"card={CARD}") == f"card={CARD}"
+    assert not redaction.names_a_field("card")
+
+
+def test_another_task_knows_nothing_of_it() -> None:
+    alone = contextvars.copy_context()
+    alone.run(lambda: redaction.hide(("card",), lambda: [json.dumps({"card": CARD})]))
+    assert alone.run(lambda: redact(CARD)) == HIDDEN
+    assert redact(CARD) == CARD
+
+
+def test_payloads_are_read_when_something_is_to_be_shown_and_once() -> None:
+    asked = []
+
+    def payloads() -> list[str]:
+        asked.append(1)
+        return [json.dumps({"card": CARD}), "no JSON", "[" * 100_000 + "]" * 100_000]
+
+    context = contextvars.copy_context()
+    context.run(lambda: redaction.hide(("card",), payloads))
+    assert asked == []
+    assert context.run(lambda: (redact(CARD), redact(CARD))) == (HIDDEN, HIDDEN)
+    assert asked == [1]
+
+
+def test_many_values_cost_no_more_than_a_few() -> None:
+    values = [f"{place:08}-value" for place in range(20_000)]
+    context = contextvars.copy_context()
+    context.run(lambda: redaction.hide(("card",), lambda: [json.dumps({"card": values})]))
+    text = " ".join(values[:500])
+    assert context.run(lambda: redact(text)) == " ".join([HIDDEN] * 500)
+
+
+def test_a_value_that_is_a_part_of_the_sign_itself_does_not_nest() -> None:
+    context = contextvars.copy_context()
+    context.run(lambda: redaction.hide(("card",), lambda: [json.dumps({"card": ["hidden", CARD]})]))
+    assert context.run(lambda: redact(redact(f"x {CARD}"))) == f"x {HIDDEN}"

@@ -390,7 +390,7 @@ async def test_documents_for_programs_are_valid_json(db, conn, start, processor_
     shown = json.loads(show.out)
     assert (shown["status"], shown["data"], shown["related"]) == ("completed", {"n": 1}, "no. 7")
     assert len(shown["runs"]) == len(await events(conn, id_)) == len(shown["history"]) == 1
-    assert {row["origin"] for row in json.loads(policies.out)} == {"declared", "built-in"}
+    assert {row["origin"] for row in json.loads(policies.out)["policy"]} == {"declared", "built-in"}
     assert {row["state"] for row in json.loads(plan.out)} == {"applied"}
     for_people = (["status"], ["ls"], ["show", str(id_)], ["processors"])
     for said in await asyncio.gather(*(actiond(*arguments, dsn=db.dsn) for arguments in for_people)):

@@ -114,6 +114,40 @@ async def test_changed_code_serves_and_broken_code_leaves_the_old_one(dev: Calla
     assert await daemon.stops() == 0
 
 
+WITH_RESOURCE = """
+from actiond import lifespan, processor
+
+@lifespan
+async def word():
+    yield "hello"
+
+@processor("greet")
+def greet(action):
+    return word.value
+"""
+
+
+async def test_a_resource_that_does_not_open_leaves_the_old_code_and_its_resource(
+    dev: Callable[..., Dev], folder: Path
+) -> None:
+    file = folder / "processors.py"
+    file.write_text(WITH_RESOURCE)
+    daemon = dev()
+    connection = await daemon.connect()
+    assert await greeted(connection) == "hello"
+    file.write_text(WITH_RESOURCE.replace('    yield "hello"', "    yield 1 / 0"))
+    failed = await daemon.says("processor_reload_failed")
+    assert "'word' at" in failed["error"]
+    assert failed["error"].endswith("ZeroDivisionError: division by zero")
+    assert await greeted(connection) == "hello"
+    file.write_text(WITH_RESOURCE.replace("hello", "howdy"))
+    await daemon.says("processor_reloaded", processor="greet")
+    assert await greeted(connection) == "howdy"
+    await daemon.says("resource_closed", resource="word")
+    await connection.close()
+    assert await daemon.stops() == 0
+
+
 async def test_data_stay_until_they_are_reset(dev: Callable[..., Dev]) -> None:
     for options, rows in ((), 0), ((), 1), (("--reset", "--yes"), 0):
         daemon = dev(*options)

@@ -28,6 +28,7 @@ from actiond.postgres.statements import Statements
 SCOPE = 200  # items in one call of execute
 PAGE = 5_000  # items that start makes in one transaction
 _FAILED_IDS = 1_000  # in the report
+_OF_JOBS = ("retries", "retry_interval", "timeout", "history", "around", "redact")  # said of items, true of jobs, too
 _sql = Statements()
 
 
@@ -121,9 +122,7 @@ def batch_job(
         return len(await enqueue_many(connection, items, rows, parent=action.id))
 
     frame = sys._getframe(1)
-    of_jobs: dict[str, Any] = {
-        key: knobs[key] for key in ("retries", "retry_interval", "timeout", "history") if key in knobs
-    }
+    of_jobs: dict[str, Any] = {key: knobs[key] for key in _OF_JOBS if key in knobs}
     return (
         declare(name, run, {**of_jobs, "batch_size": 1}, batch=True, built_in=Policy(), frame=frame),
         declare(items, job.execute, {"batch_size": scope, **knobs}, batch=True, built_in=Policy(), frame=frame),

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from actiond.batch.attempt import Attempt, Decided, decode
 from actiond.batch.call import Call, Ended, Stop
 from actiond.batch.isolation import Isolated, Isolation
+from actiond.batch.surroundings import Surroundings
 from actiond.contract import lineage
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch, Transactions
+from actiond.contract.hooks import Enterable
 from actiond.contract.processor import Processor
 from actiond.words.claimed import ClaimedRow
 
@@ -36,9 +39,10 @@ async def run_rows(
     scope: Scope,
     call: Call,
     transactions: Callable[[Scope], Transactions] | None,
+    arounds: Sequence[Enterable] = (),
 ) -> Outcomes:
     """Decode, call, collect."""
-    scope.on_error = processor.on_error
+    scope.on_error, scope.run_as = processor.on_error, processor.run_as
     actions, broken = decode(processor, rows, scope)
     if not actions:
         return Outcomes(broken, [], None)
@@ -48,8 +52,12 @@ async def run_rows(
         database = transactions(attempt.scope) if transactions else None
         return Batch(attempt.actions, attempt.scope, config, database)
 
+    argument: Batch[Any] | Action[Any] = a_batch(attempt) if processor.batch else actions[0]
+    surroundings = None
+    if arounds:
+        surroundings = Surroundings(arounds, argument if isinstance(argument, Batch) else a_batch(attempt))
     if processor.isolate and len(actions) > 1:
-        return await _in_isolation(Isolation(attempt, a_batch), call, broken)
+        return await _in_isolation(Isolation(attempt, a_batch), call, broken, surroundings)
 
     def collect(ended: Ended) -> Outcomes:
         """For a runaway it is asked before the call has ended."""
@@ -59,14 +67,16 @@ async def run_rows(
         return Outcomes(broken + attempt.outcomes(open_actions, ended), [], ended)
 
     call.collect = collect
-    argument: Batch[Any] | Action[Any] = a_batch(attempt) if processor.batch else actions[0]
     first = actions[0]
     with lineage.running(None) if processor.batch else lineage.running(first.id, first.trace):
-        ended = await call.run(argument)
+        if surroundings is None:
+            ended = await call.run(argument)
+        else:
+            ended = await call.drive(partial(surroundings.run, partial(call.called, argument)))
     return collect(ended)
 
 
-async def _in_isolation(search: Isolation, call: Call, broken: Decided) -> Outcomes:
+async def _in_isolation(search: Isolation, call: Call, broken: Decided, around: Surroundings | None) -> Outcomes:
     def collect(ended: Ended) -> Outcomes:
         decided, isolated = search.collect(ended)
         if ended.stopped is Stop.CUT_OFF:
@@ -75,5 +85,5 @@ async def _in_isolation(search: Isolation, call: Call, broken: Decided) -> Outco
 
     call.collect = collect
     with lineage.running(None):
-        ended = await call.drive(search.run)
+        ended = await call.drive(partial(around.run, partial(search.run, call)) if around else search.run)
     return collect(ended)

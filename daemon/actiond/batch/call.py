@@ -68,7 +68,10 @@ class Call:
         self._timers: list[asyncio.TimerHandle] = []
         self._began_s = 0.0
         self._thread_runs = False
+        self._names: list[str] = []  # coroutines never awaited
+        self._over: Ended | None = None  # how the handler ended, while something around it has not
         self.stopped: Stop | None = None
+        self.canceled = False  # stopped, or only what is around its handler, which had ended
         self.abandoned = False
         #: What became of the actions, given how the call ended. Set before the call.
         self.collect: Callable[[Ended], Any] = lambda ended: None
@@ -82,16 +85,41 @@ class Call:
         """Call the handler. Raises only the cancellation of the daemon itself."""
         return await self._bounded(self.called(argument))
 
-    async def drive(self, calls: Callable[[Call], Awaitable[None]]) -> Ended:
+    async def drive(self, calls: Callable[[Call], Awaitable[Any]]) -> Ended:
         """The same for `calls`, which calls the handler as often as it likes, by `called`, within the one deadline."""
         return await self._bounded(calls(self))
+
+    def begin(self) -> None:
+        """The time of the handler counts from now: what stands around it was entered."""
+        self.within(self._timeout_s)
+        self._began_s, self._names = time.monotonic(), never_awaited.listen()
+
+    def over(self, value: Any = None, error: BaseException | None = None) -> None:
+        """The handler has ended so, and whatever happens from now on changes nothing of that."""
+        self._over = Ended(self.running_s, value, error, self.stopped, self._names)
+
+    def within(self, seconds: float) -> None:
+        """What follows is stopped after that; or, if the call was stopped already, called a runaway after the grace."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self.abandoned:
+            return
+        if self.canceled:
+            self._later(GRACE_S, self._out_of_grace)
+        else:
+            self._later(seconds, lambda: self.stop(Stop.TIMEOUT))
+
+    def runaway(self) -> Ended:
+        """How a call ended that never did."""
+        return self._over or Ended(self.running_s, stopped=self.stopped, runaway=True)
 
     async def _bounded(self, work: Awaitable[Any]) -> Ended:
         self._task = task = asyncio.current_task()
         assert task is not None
         self._began_s = time.monotonic()
         self._later(self._timeout_s, lambda: self.stop(Stop.TIMEOUT))
-        names = never_awaited.listen()
+        self._names = never_awaited.listen()
         value, error = None, None
         try:
             value = await work
@@ -102,18 +130,22 @@ class Call:
         finally:
             for timer in self._timers:
                 timer.cancel()
-            if self.stopped is not None:
+            if self.canceled:
                 task.uncancel()
             self._task = None
         if task.cancelling() and not _daemon_is_cancelled():
             await _forget_cancellations(task)
-        return Ended(self.running_s, value, error, self.stopped, names)
+        return self._over or Ended(self.running_s, value, error, self.stopped, self._names)
 
     def stop(self, why: Stop) -> None:
-        """Cancel the handler, once. Without effect when it has ended."""
-        if self._task is None or self.stopped is not None:
+        """Cancel the handler, once. Without effect when it has ended; what is around it is then cut short."""
+        if self._task is None or self.canceled:
             return
-        self.stopped = why
+        if self._over is None:
+            self.stopped = why
+        elif why is Stop.CUT_OFF:
+            self._over.stopped = why  # what it did will not count
+        self.canceled = True
         self._task.cancel()
         self._later(GRACE_S, self._out_of_grace)
 

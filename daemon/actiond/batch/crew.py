@@ -12,27 +12,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
 from actiond.batch import told
 from actiond.batch.batch_run import Outcomes, run_rows
-from actiond.batch.call import GRACE_S, Call, Ended, Stop
+from actiond.batch.call import GRACE_S, Call, Stop
 from actiond.batch.execute_each import HandlerDatabase
+from actiond.batch.finalizers import Finalizers
 from actiond.batch.run import Run, Work
-from actiond.batch.spans import Tracing
-from actiond.batch.suspects import Suspects
+from actiond.batch.shared import Shared as Shared
 from actiond.batch.write_back import WriteBack
+from actiond.contract import home
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor
+from actiond.contract.resource import offer
 from actiond.host.log import set_about
 from actiond.postgres.action_store import ActionStore
-from actiond.postgres.connection import Pool
+from actiond.rules import redaction
 from actiond.rules.pace import Speed
 from actiond.rules.settlement import settle
 from actiond.words.claimed import ClaimedRow, Settlement
@@ -40,21 +39,6 @@ from actiond.words.claimed import ClaimedRow, Settlement
 #: Handlers that never wait would keep the loop from claiming ahead while they run.
 AT_A_STRETCH_S = 0.002
 _UNTRACED = nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all crews of a daemon share."""
-
-    tasks: TaskGroup  # the calls live here
-    calls: anyio.CapacityLimiter | None  # over all processors; None = no limit
-    threads: anyio.CapacityLimiter  # for handlers that are not async
-    suspects: Suspects
-    handler_pool: Pool
-    runaway: Callable[[], None]  # one more handler that nothing can end
-    left: list[Call]  # calls that were stopped while their thread went on
-    landed: Callable[[Sequence[Settlement]], None]  # these outcomes are committed
-    tracing: Tracing | None = None
 
 
 class Crew:
@@ -69,7 +53,6 @@ class Crew:
         shared: Shared,
         ring: Callable[[], None],
     ) -> None:
-        self.processor = processor
         self.policy = policy
         self.speed = Speed()
         self._store = store
@@ -78,6 +61,9 @@ class Crew:
         self._shared = shared
         self._ring = ring
         shared.suspects.rings.append(ring)
+        self._finalizers = Finalizers(shared, lambda: self.policy.timeout, ring)
+        writer.saved = self._finalizers.saved
+        self.take(processor)
         self._ready: deque[Work] = deque()
         self._placing: set[Work] = set()  # taken by a worker that waits for a place on the daemon
         self._calls: dict[Call, Work] = {}
@@ -86,16 +72,32 @@ class Crew:
         self._apart: dict[int, list[Work]] = {}  # the run of suspects whose turn it is, until it is alone
         self._unwelcome: dict[int, list[Work]] = {}  # suspects that must go back: it is not their turn
 
+    def take(self, processor: Processor) -> None:
+        """From the next call on."""
+        self.processor = processor
+        self._arounds = home.arounds(processor, self._shared.arounds)
+        self._finalizers.finalize = processor.finalize
+
     @property
     def in_hand(self) -> int:
-        """Calls running and waiting to start."""
+        """Calls running and waiting to start, and runs that are being finalized."""
         apart = sum(map(len, (*self._apart.values(), *self._unwelcome.values())))
-        return len(self._ready) + len(self._placing) + len(self._calls) + apart
+        return len(self._ready) + len(self._placing) + len(self._calls) + apart + self._finalizers.in_hand
 
     @property
     def running(self) -> int:
         """Calls that run."""
         return len(self._calls)
+
+    @property
+    def finalizing(self) -> int:
+        """Runs that are over and whose finalizer has not ended."""
+        return self._finalizers.in_hand
+
+    @property
+    def calls(self) -> set[Call]:
+        """Of handlers and of finalizers, those that run."""
+        return {*self._calls, *self._finalizers.calls}
 
     def asking(self) -> AbstractContextManager[bool]:
         """Around a claim and `add`: may it bring rows that daemons died on?"""
@@ -111,6 +113,7 @@ class Crew:
         run = Run.of(run_id, self.processor.name, rows)
         self._runs[run_id] = run
         self._tally.brought(rows, run.waits)
+        self._finalizers.claimed(run)
         told.claimed(run)
         works = [Work(run, list(rows))] if self.processor.batch else [Work(run, [row]) for row in rows]
         self._apart[run_id] = works
@@ -129,7 +132,7 @@ class Crew:
         """Cancel what runs; gives how many calls that were."""
         for call in list(self._calls):
             call.stop(why)
-        return len(self._calls)
+        return len(self._calls) + (self._finalizers.stop(why) if why is Stop.DRAIN else 0)
 
     async def give_back(self) -> int:
         """What never started goes back, uncharged."""
@@ -171,6 +174,7 @@ class Crew:
         for _ in range(len(self._unwelcome)):
             self._shared.suspects.gone()
         self._unwelcome.clear()
+        self._finalizers.forget()
         for run in list(self._runs.values()):
             self._close(run)
         self.stop_calls(Stop.CUT_OFF)
@@ -193,6 +197,7 @@ class Crew:
     async def _work(self) -> None:
         """One worker: until there is no more work, or too many workers."""
         abandoned, rested_s = False, time.monotonic()
+        offer(self._shared.lifespans.values)
         try:
             while self._ready and self._workers <= self.policy.concurrency and not abandoned:
                 if time.monotonic() - rested_s > AT_A_STRETCH_S:
@@ -219,12 +224,15 @@ class Crew:
         self._calls[call] = work
         set_about(told.about(work))  # also for what libraries log inside
         shared, landed = self._shared, partial(self._landed, work)
+        redaction.hide(self.processor.redact, work.payloads)
         database = partial(HandlerDatabase, shared.handler_pool, self._store, policy.rules, landed)
         if shared.tracing is not None:
             work.spans = shared.tracing.call(work, self.processor.batch)
         try:
             with work.spans or _UNTRACED:
-                outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, database)
+                outcomes = await run_rows(
+                    self.processor, policy.config, work.rows, scope, call, database, self._arounds
+                )
         finally:
             self._calls.pop(call, None)
         if call.left_a_thread:
@@ -237,6 +245,7 @@ class Crew:
     def _settle(self, work: Work, outcomes: Outcomes) -> None:
         ended, rules = outcomes.ended, self.policy.rules
         took_s = ended.took_s if ended else 0.0
+        self._finalizers.call_ended(work.run.id, ended)
         if ended is not None:
             self.speed.ended(took_s)
             told.ended(self._tally, work, ended, self.policy.timeout, outcomes.isolated)
@@ -264,6 +273,7 @@ class Crew:
         """Committed by the handler itself."""
         self._tally.landed(settlements)
         self._shared.landed(settlements)
+        self._finalizers.saved(settlements)
         if work.spans is not None:
             work.spans.settled(settlements)
 
@@ -271,7 +281,7 @@ class Crew:
         """Out of grace: settle without it, and let another worker take its place."""
         work = self._calls.pop(call)
         told.runaway(self._tally, call, work)
-        self._settle(work, call.collect(Ended(call.running_s, stopped=call.stopped, runaway=True)))
+        self._settle(work, call.collect(call.runaway()))
         self._workers -= 1
         self._shared.runaway()
         self._hire()

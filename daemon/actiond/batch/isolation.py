@@ -21,7 +21,6 @@ import anyio.lowlevel
 from actiond.batch import never_awaited
 from actiond.batch.attempt import Attempt, Decided, decode, unmarked
 from actiond.batch.call import Call, Ended, Stop
-from actiond.contract.action import Scope
 from actiond.contract.batch import Batch
 from actiond.rules.bisect import Bisection
 from actiond.rules.error_text import ErrorText, text_of
@@ -98,7 +97,7 @@ class Isolation:
 
     def _again(self, part: list[ClaimedRow]) -> Attempt:
         before = self._scope
-        scope = Scope(before.run_id, before.processor, withdrawn=before.withdrawn, on_error=before.on_error)
+        scope = replace(before, closed=False, settled=set(), entered=set())  # what was withdrawn is shared
         actions, broken = decode(self._processor, part, scope)  # broken: by a validator that changes its mind
         self._decided += broken
         return Attempt(self._processor, scope, actions)

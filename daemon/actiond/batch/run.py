@@ -73,6 +73,10 @@ class Work:
     rows: list[ClaimedRow]
     spans: Spans | None = None  # while it is traced
 
+    def payloads(self) -> list[str]:
+        """As JSON texts."""
+        return [row.data for row in self.rows]
+
     @property
     def suspect(self) -> bool:
         """Did a daemon die on it? (Such rows are claimed apart from others.)"""

@@ -52,6 +52,22 @@ def runaway(tally: Tally, call: Call, work: Work) -> None:
     log.error(LogLine.HANDLER_RUNAWAY, over_s=round(call.running_s, 1), **about(work))
 
 
+def around_failed(around: str, error: object) -> None:
+    """Of a call; its line says of which."""
+    log.error(LogLine.AROUND_FAILED, around=around, error=ErrorText.of(error).short)
+
+
+def finalized(processor: str, run_id: int, how: Ended) -> None:
+    """How the finalizer of a run ended; nothing to say if it ended well."""
+    error: object = how.error
+    if how.stopped is not None:
+        error = f"stopped after {how.took_s:.1f} s: {how.stopped}"
+    elif error is None and how.never_awaited:
+        error = f"coroutine {how.never_awaited[0]!r} was never awaited"
+    if error is not None:
+        log.error(LogLine.FINALIZER_FAILED, processor=processor, run_id=run_id, error=ErrorText.of(error).short)
+
+
 def failed(processor: str, settlement: Settlement) -> None:
     """One attempt of one action."""
     log.error(

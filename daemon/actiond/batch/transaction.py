@@ -3,6 +3,8 @@
 Exactly once, for work in the same database. The rows are locked at entry, so a cancel waits until the commit
 and a rescue finds them decided; rows that are not ours any more leave the batch. Begin, commit and rollback are
 shielded: a timeout must not leave it open whether they happened.
+
+What the handler writes is written as the role of its processor (`run_as`), if it has one; what is ours is not.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import anyio
 
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch
+from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore, Parcel
 from actiond.postgres.connection import Pool, Pooled, Trouble, trouble
 from actiond.rules.settlement import Rules, settle
@@ -61,7 +64,10 @@ class HandlerTransactions:
             await transaction.start()
         try:
             ours = await self._enter(connection, batch, actions)
+            before_role = await role.take(connection, self._scope.run_as) if self._scope.run_as else None
             yield ours
+            if before_role is not None:
+                await role.leave(connection, before_role)
             written = await self._write(connection, ours)
         except BaseException:
             self._undo(actions, before)

@@ -41,6 +41,8 @@ class WriteBack:
         self._processor = processor
         self._landed = landed  # hears of outcomes once they are committed
         self.tally = Tally()
+        #: Hears of outcomes that are kept, and of the ends of runs, once both are committed.
+        self.saved: Callable[[Sequence[Settlement], Sequence[EndedRun]], None] = lambda settlements, ended: None
         self._waiting: list[Settlement] = []
         self._ended: list[EndedRun] = []
         self._resent: set[int] = set()  # ids sent before, answer unknown
@@ -133,7 +135,9 @@ class WriteBack:
         # A row that was sent twice may well have landed the first time and moved on since: nothing to report.
         late = [s for s in answer.fenced if s.id not in self._resent]
         gone = {s.id for s in late}
-        self.tally.landed([s for s in parcel.settlements if s.id not in gone] if gone else parcel.settlements)
+        kept = [s for s in parcel.settlements if s.id not in gone] if gone else parcel.settlements
+        self.tally.landed(kept)
+        self.saved(kept, parcel.ended)
         if self._resent:
             self._resent.difference_update(s.id for s in parcel.settlements)
         if late:
@@ -173,6 +177,7 @@ class WriteBack:
             fallback = Parcel([self._refused(settlement, error)])
             if not (await self._store.step(fallback, None)).fenced:
                 self.tally.landed(fallback.settlements)
+                self.saved(fallback.settlements, ())
             self._landed(fallback.settlements)
         except Exception as again:  # the boundary of a connection
             if trouble(again) is not Trouble.REFUSED or isinstance(again, AnswerLost):

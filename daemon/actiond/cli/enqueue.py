@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -12,16 +12,19 @@ import click
 
 from actiond.cli import output
 from actiond.cli.asking import ask, dsn_option, json_option
+from actiond.postgres import payloads
 from actiond.postgres.connection import Connection, Trouble, in_words, trouble
 from actiond.postgres.enqueue import insert_texts
 from actiond.words import duration, json_text
-from actiond.words.errors import OperatorError
+from actiond.words.errors import OperatorError, PayloadInvalid
 
 CHUNK = 1_000
 _SHOWN = 20  # bad lines that are printed; all are counted
 
 #: (line number, data as JSON, related)
 Line = tuple[int, str, str | None]
+#: Raises PayloadInvalid for a payload that does not.
+Fits = Callable[[Any], None]
 
 
 @click.command("enqueue")
@@ -34,6 +37,11 @@ Line = tuple[int, str, str | None]
 @click.option(
     "--skip-bad", is_flag=True, help="Insert the good lines although others are bad (default: all or nothing)."
 )
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Check payloads against the JSON schema that a daemon has declared for PROCESSOR (extra [validate]).",
+)
 @click.option("--dry-run", is_flag=True, help="Check every line; insert nothing.")
 @dsn_option
 @json_option
@@ -44,9 +52,10 @@ def command(processor: str, data: str, dsn: str | None, as_json: bool, **options
     except ValueError as wrong:
         raise click.BadParameter(str(wrong), param_hint="--delay") from None
     bad: list[str] = []
+    fits = ask(dsn, lambda c: payloads.checker(c, processor)) if options["validate"] else None
     source = _opened(data)
     lines = [(1, data, options["related"])] if source is None else _numbered(source, options["related"])
-    good = list(_checked(lines, options["related_field"], bad))
+    good = list(_checked(lines, options["related_field"], fits, bad))
     options["lines"] = len(good) + len(bad)
     inserted: list[int] = []
     if not options["dry_run"] and (not bad or options["skip_bad"]):
@@ -73,7 +82,7 @@ def _numbered(source: IO[str], related: str | None) -> Iterator[Line]:
             yield number, line, related
 
 
-def _checked(lines: Any, related_field: str | None, bad: list[str]) -> Iterator[Line]:
+def _checked(lines: Any, related_field: str | None, fits: Fits | None, bad: list[str]) -> Iterator[Line]:
     for number, text, related in lines:
         try:
             value = json_text.loads(text)
@@ -90,6 +99,12 @@ def _checked(lines: Any, related_field: str | None, bad: list[str]) -> Iterator[
                 bad.append(f"line {number}: no field {related_field!r}")
                 continue
             related = str(value[related_field])
+        try:
+            if fits is not None:
+                fits(value)
+        except PayloadInvalid as wrong:
+            bad.append(f"line {number}: {wrong.args[0]}")
+            continue
         yield number, text.strip(), related
 
 

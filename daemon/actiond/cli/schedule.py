@@ -41,10 +41,15 @@ def list_(name: str | None, dsn: str | None, as_json: bool) -> None:
     """The schedules: what they do, when next, how often they did."""
     rows = ask(dsn, lambda c: schedule_edit.schedules(c, name))
     if as_json:
-        output.print_json([{**row, "data": _json(row["data"]), "says": described(row)} for row in rows])
+        output.print_json([_whole(row) for row in rows])
         return
     empty = "no schedule of this name" if name else "no schedule yet: `actiond schedule add` makes one"
     output.table([_shown(row) for row in rows], as_json=False, empty=empty)
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    shown = row.pop("shown")
+    return {**row, "data": _json(shown), "says": described(row)}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Scope:
     settled: set[int] = field(default_factory=set)  # inside batch.transaction(): decided for good
     entered: set[int] = field(default_factory=set)  # inside one that is open: what is marked there does not count yet
     on_error: ErrorPolicy = PLAIN  # of the processor
+    run_as: str | None = None  # likewise: the role of its transactions
 
 
 class Action(Generic[T]):
@@ -78,6 +79,11 @@ class Action(Generic[T]):
     def idempotency_key(self) -> str:
         """The same at every attempt: give it to outside systems, so that a repeated call changes nothing."""
         return f"actiond-{self.row.id}"
+
+    @property
+    def created_by(self) -> str:
+        """The database role that asked for it; who inserts cannot choose it."""
+        return self.row.created_by
 
     @property
     def repeats(self) -> bool:

@@ -22,11 +22,19 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from actiond.contract.hooks import Enterable, enterable
 from actiond.contract.processor import Processor
 from actiond.host import extras
 from actiond.host.log_adapter import Adapter
 from actiond.rules.error_text import ErrorText
-from actiond.words.errors import ActiondError, OperatorError, ProcessorFileBroken, ProcessorTwice
+from actiond.words.errors import (
+    ActiondError,
+    OperatorError,
+    ProcessorFileBroken,
+    ProcessorInvalid,
+    ProcessorTwice,
+    SettingInvalid,
+)
 
 GROUP = "actiond.processors"
 BUILT_IN = "actiond.built_in"
@@ -91,7 +99,21 @@ def make(entry: EntryPoint, name: str, config: dict[str, Any]) -> Processor:
 
 
 def log_adapter(source: str) -> Adapter:
-    """What the setting `log_adapter` names: module:callable. OperatorError says why it cannot be had."""
+    """What the setting `log_adapter` names. OperatorError says why it cannot be had."""
+    adapter: Adapter = _named(source)
+    return adapter
+
+
+def arounds(sources: str) -> tuple[Enterable, ...]:
+    """What the setting `around` names, separated by commas. SettingInvalid says why it cannot be had."""
+    try:
+        return tuple(enterable(_named(source.strip())) for source in sources.split(",") if source.strip())
+    except (OperatorError, ProcessorInvalid) as wrong:
+        raise SettingInvalid(f"ACTIOND_AROUND: {' '.join(map(str, wrong.args))}") from None
+
+
+def _named(source: str) -> Any:
+    """module:callable. OperatorError says why it cannot be had."""
     module, _, name = source.partition(":")
     if not module or not name:
         raise OperatorError(f"{source!r} is not of the form module:callable")
@@ -101,8 +123,7 @@ def log_adapter(source: str) -> Adapter:
         raise OperatorError(str(broken.args[0])) from None
     if not callable(found):
         raise OperatorError(f"{source} cannot be called")
-    adapter: Adapter = found
-    return adapter
+    return found
 
 
 def load(source: str) -> list[Processor]:

@@ -2,7 +2,7 @@
 
 A text is redacted before it is cut, and somewhat more of it is looked at than is shown: a secret that stands at
 the cut is known for one. What looks like a secret by its name (`password=...` as a field, or as a member of a
-dict) is not shown whatever it looks like.
+dict) is not shown whatever it looks like; nor is a field that the processor at work says is not to be shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from structlog.typing import EventDict
 
-from actiond.rules.redaction import HIDDEN, names_a_secret
+from actiond.rules.redaction import HIDDEN, names_a_field, names_a_secret
 from actiond.words.log_lines import LogLine
 
 #: Where a line is cut: characters of a text, members of a collection, nesting, frames, errors behind errors.
@@ -44,6 +44,8 @@ class Printable:
         return printable | ({"exception": self._described(error)} if isinstance(error, BaseException) else {})
 
     def _named(self, name: object, value: object, depth: int = 0) -> object:
+        if isinstance(name, str) and names_a_field(name):
+            return HIDDEN
         hidden = isinstance(value, str | bytes) and isinstance(name, str) and names_a_secret(name[-100:])
         return HIDDEN if hidden else self._plain(value, depth)
 

@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         description="Modules or files with processors, separated by commas: my.module, /srv/app/processors.py. "
         "Installed packages with the entry point `actiond.processors` are found without it.",
     )
+    around: str = Field(
+        "",
+        description="module:function, several separated by commas: async context managers around every batch of every "
+        "processor on this host, the first outermost.",
+    )
     built_ins: str = Field(
         "",
         description="Which built-in processors rows of `actiond.processor` may use on this host, separated by commas: "

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from actiond.contract import lineage
+from actiond.contract.processor import Processor
+from actiond.postgres.payloads import checker
 from actiond.postgres.statements import Statements
 from actiond.words import duration, json_text
 from actiond.words.outcome import Duration
@@ -32,7 +34,7 @@ class Executes(Protocol):
 
 async def enqueue(
     connection: Executes,
-    processor: str,
+    processor: Processor | str,
     data: Any = None,
     *,
     related: str | None = None,
@@ -46,17 +48,23 @@ async def enqueue(
     waits_for: Literal["success", "failure", "end"] = "success",
     repeat_every: Duration | None = None,
     trace: str | None = None,
+    validate: bool = False,
 ) -> int:
     """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says.
 
     `waits_on`: the id of an action that must end first, as `waits_for` says; if it ends otherwise this one is canceled.
     `repeat_every`: run again and again, on a grid that begins at its first time.
     `trace`: the caller's span as a W3C traceparent; the handler's span becomes its child. In a handler: the parent's.
+    `validate`: PayloadInvalid for data that do not fit: by the processor itself if that is given, else by the schema
+    that a daemon has declared (extra [validate]; OperatorError if none has).
     """
+    data = {} if data is None else data
+    if validate:
+        (await checker(connection, processor))(data)
     id_: int = await connection.fetchval(
         _statements["enqueue"],
-        processor,
-        json_text.dumps({} if data is None else data),
+        _name(processor),
+        json_text.dumps(data),
         related,
         at,
         duration.seconds(delay),
@@ -74,27 +82,34 @@ async def enqueue(
 
 async def enqueue_many(
     connection: Executes,
-    processor: str,
+    processor: Processor | str,
     rows: Iterable[Any],
     *,
     priority: int = 2,
     delay: Duration = timedelta(0),
     parent: int | None = None,
     trace: str | None = None,
+    validate: bool = False,
 ) -> list[int]:
-    """One action for each payload, in order; gives their ids. A row may also be (payload, related)."""
+    """One action for each payload, in order; gives their ids. A row may also be (payload, related).
+
+    `validate`: as for `enqueue`. The first that does not fit is raised: in a transaction nothing of them is asked for.
+    """
+    check = await checker(connection, processor) if validate else None
     delay_s = duration.seconds(delay)
     ids: list[int] = []
     made_by, trace = _parent(parent), trace or lineage.trace()
     chunk: list[tuple[str, str | None]] = []
     for row in rows:
         data, related = row if isinstance(row, tuple) else (row, None)
+        if check is not None:
+            check(data)
         chunk.append((json_text.dumps(data), related))
         if len(chunk) == _CHUNK:
-            ids += await insert_texts(connection, processor, chunk, priority, delay_s, made_by, trace)
+            ids += await insert_texts(connection, _name(processor), chunk, priority, delay_s, made_by, trace)
             chunk = []
     if chunk:
-        ids += await insert_texts(connection, processor, chunk, priority, delay_s, made_by, trace)
+        ids += await insert_texts(connection, _name(processor), chunk, priority, delay_s, made_by, trace)
     return ids
 
 
@@ -119,6 +134,10 @@ async def insert_texts(
         trace,
     )
     return [row["id"] for row in found]
+
+
+def _name(processor: Processor | str) -> str:
+    return processor.name if isinstance(processor, Processor) else processor
 
 
 def _parent(given: int | None) -> int | None:

@@ -42,10 +42,13 @@ class ProcessorStore:
         self._pool = pool
         self._sql = statements
 
-    async def declare(self, processors: Iterable[tuple[str, str, str]]) -> None:
-        """(name, declared, built-in) each, JSON texts. Overrides stay."""
-        for name, declared, built_in in processors:
-            await self._pool.execute(self._sql["declare_processor"], name, declared, built_in)
+    async def declare(self, processors: Iterable[tuple[str, str, str, str | None, Sequence[str]]]) -> None:
+        """(name, declared, built-in, schema of payloads, fields not to show) each, the middle three as JSON.
+
+        Overrides stay.
+        """
+        for processor in processors:
+            await self._pool.execute(self._sql["declare_processor"], *processor)
 
     async def serve(self, daemon: int, names: Sequence[str]) -> None:
         """What this daemon runs, for all to see."""

@@ -143,6 +143,13 @@ async def policies(connection: Connection, processor: str | None = None) -> list
     return [dict(row) for row in await connection.fetch(_sql["policies"], processor)]
 
 
+async def payload(connection: Connection, processor: str) -> dict[str, Any]:
+    """What its code says of its payloads: {"payload": JSON schema or None, "redact": [names of fields]}."""
+    row = await connection.fetchrow(_sql["processor_fields"], processor)
+    schema = None if row is None or row["payload"] is None else _readable(row["payload"])
+    return {"payload": schema, "redact": [] if row is None else list(row["redact"])}
+
+
 async def edits(connection: Connection, processor: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
     """Who paused, resumed or set something, and why: the latest, in order."""
     return [_edited(row) for row in await connection.fetch(_sql["show_edits"], processor, limit)]

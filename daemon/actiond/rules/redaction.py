@@ -2,7 +2,7 @@
 
 Applied once, where a text is written: to error texts, to log lines, to what a command says of an error. It works
 on shapes, so it is a net and not a promise; only the secrets of this process itself, once it has read them, are
-known by heart (`learn`).
+known by heart (`learn`), and the fields that a processor says are not to be shown (`hide`).
 
 A text may come from anywhere, also from somebody who wants this to be slow. So each shape takes time in
 proportion to the length of the text: what it repeats is bounded, or is the last thing it asks for and is
@@ -12,8 +12,12 @@ never given back (`*+`, `++`). A test holds every shape to that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextvars import ContextVar
+from functools import cache
 from typing import NamedTuple
+
+from actiond.words import json_text
 
 HIDDEN = "[hidden]"
 
@@ -92,8 +96,68 @@ _SHAPES = (
 
 _IS_SECRET = re.compile(f"(?:{_NAME}|authorization)$")
 _LEARNT_FROM = 8  # characters: a shorter one would hide parts of words
+_HELD_FROM = 4  # likewise, of what a field holds; a shorter one is hidden where the field is named
 
 _learnt: set[str] = set()
+
+
+class _Fields:
+    """The fields of some payloads that are not to be shown: their names, and what they hold.
+
+    A text is looked through once, however many values there are: by the first characters of each.
+    """
+
+    def __init__(self, names: Collection[str], payloads: Callable[[], Iterable[str]]) -> None:
+        self.names = frozenset(names)
+        self._payloads = payloads
+        self._by_beginning: dict[str, list[str]] | None = None
+
+    def spans(self, text: str, lower: str) -> Iterator[tuple[int, int]]:
+        """Where they stand."""
+        for match in _named(self.names).finditer(lower):
+            yield match.span("secret")
+        by_beginning = self._values()
+        for at in range(len(text) - _HELD_FROM + 1) if by_beginning else ():
+            for value in by_beginning.get(text[at : at + _HELD_FROM], ()):
+                if text.startswith(value, at) or value.startswith(text[at:]):  # or cut at the end of the text
+                    yield at, min(at + len(value), len(text))
+
+    def _values(self) -> dict[str, list[str]]:
+        if self._by_beginning is None:
+            self._by_beginning = {}
+            for value in {said for text in self._payloads() for said in _held(text, self.names)}:
+                if len(value) >= _HELD_FROM and value not in HIDDEN:
+                    self._by_beginning.setdefault(value[:_HELD_FROM], []).append(value)
+        return self._by_beginning
+
+
+@cache
+def _named(names: frozenset[str]) -> re.Pattern[str]:
+    """As code and JSON have it: card='4111', "card": 4111. In a sentence, "card: not a number", it is a word."""
+    said = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    behind = r"""(?:[\\"'\])]{1,8}+[ \t]{0,8}+:|[\\"'\])]{0,8}+[ \t]{0,8}+(?:=>|={1,3}+))[ \t]{0,8}+"""
+    return re.compile(rf"(?<![\w-])(?:{said}){behind}(?!\[hidden\])(?P<secret>{_VALUE})")
+
+
+def _held(payload: str, names: frozenset[str]) -> Iterator[str]:
+    """Every text and number in a field of these names, at any depth, as a message would quote it."""
+    try:
+        waiting: list[tuple[object, bool]] = [(json_text.loads(payload), False)]
+    except ValueError:
+        return  # nobody can read it, so nobody quotes it
+    while waiting:
+        each, hidden = waiting.pop()
+        if isinstance(each, dict):
+            waiting += [(member, hidden or name.lower() in names) for name, member in each.items()]
+        elif isinstance(each, list):
+            waiting += [(member, hidden) for member in each]
+        elif hidden and isinstance(each, str):
+            yield from {each, json_text.dumps(each)[1:-1], repr(each)[1:-1]}
+        elif hidden and isinstance(each, int | float) and not isinstance(each, bool):
+            yield str(each)
+
+
+_fields: ContextVar[_Fields | None] = ContextVar("actiond_fields", default=None)
 
 
 def learn(*secrets: str | None) -> None:
@@ -101,9 +165,21 @@ def learn(*secrets: str | None) -> None:
     _learnt.update(secret for secret in secrets if secret and len(secret) >= _LEARNT_FROM)
 
 
+def hide(names: Collection[str], payloads: Callable[[], Iterable[str]]) -> None:
+    """From now on in this task, also in tasks and threads started from it: what fields of these names (in lower case)
+    hold is hidden wherever it stands. `payloads`, JSON texts, are asked for when the first text is redacted."""
+    _fields.set(_Fields(names, payloads) if names else None)
+
+
 def names_a_secret(name: str) -> bool:
     """Is what goes by this name (of a field, of a member) a secret? Bound its length before."""
     return _IS_SECRET.search(name.replace("İ", "i").lower()) is not None
+
+
+def names_a_field(name: str) -> bool:
+    """Is it one of those that `hide` was told of? Then nothing of it is shown, not even a number."""
+    fields = _fields.get()
+    return fields is not None and name.lower() in fields.names
 
 
 def redact(text: str, start: int = 0, stop: int | None = None) -> str:
@@ -133,6 +209,8 @@ def _secrets(text: str) -> list[tuple[int, int]]:
                 part = "secret" if "secret" in pattern.groupindex else 0
                 found += [match.span(part) for match in pattern.finditer(lower if any_case else text)]
                 break
+    if (fields := _fields.get()) is not None:
+        found += fields.spans(text, lower)
     return sorted(found)
 
 

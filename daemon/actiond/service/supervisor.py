@@ -1,9 +1,11 @@
 """The whole daemon: start order, the tasks, reload, stop, exit code.
 
-    schema checked -> presence registered -> processors declared -> policies read -> loops -> READY
+    schema and roles checked -> resources open -> presence registered -> processors declared -> policies read -> loops
+    -> READY
 
-Presence goes last: its heartbeat keeps the claims safe until every outcome is saved. If a task of the daemon
-itself dies of an error nobody expected, the daemon ends and says so: alive is not working.
+Presence goes last: its heartbeat keeps the claims safe until every outcome is saved; and after it the resources, which
+nothing uses any more. If a task of the daemon itself dies of an error nobody expected, the daemon ends and says so:
+alive is not working.
 """
 
 from __future__ import annotations
@@ -13,18 +15,20 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
 from actiond.batch.crew import Shared
+from actiond.batch.lifespans import CLOSE_S, Lifespans, lifespans
 from actiond.batch.spans import Tracing
 from actiond.batch.suspects import Suspects
+from actiond.contract import home
+from actiond.contract.hooks import Enterable
 from actiond.contract.processor import Processor
-from actiond.host import extras
+from actiond.host import discovery, extras
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
@@ -35,6 +39,7 @@ from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
+from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.backlog_store import BacklogStore
 from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
@@ -51,6 +56,7 @@ from actiond.service.hearing import Hearing
 from actiond.service.http import serving
 from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
+from actiond.service.start import registered, unless
 from actiond.service.watched import Watched
 from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
@@ -82,6 +88,8 @@ class Supervisor:
         self._notifier = Notifier()
         self._entrance = Entrance()
         self._runaways = 0
+        self._broken = False  # a resource ended by itself
+        self._arounds: tuple[Enterable, ...] = ()
         self._stop = anyio.Event()
         self._hurry = anyio.Event()
         self._reason = ""
@@ -96,6 +104,7 @@ class Supervisor:
         began_s = time.monotonic()
         log.info(LogLine.DAEMON_STARTING, version=self._version, python=platform.python_version(), pid=os.getpid())
         processors, settings = self._find(), self._settings
+        self._arounds = discovery.arounds(settings.around)
         async with serving(settings, self._watched):
             await self._patiently(self._enter)
             pool = await work_pool(settings.work_dsn, settings.connections, self._entrance.pooled)
@@ -107,7 +116,7 @@ class Supervisor:
                 self._watched.store = None
                 await close_pool(handlers)
                 await close_pool(pool)
-        code = 0 if clean and not self._runaways else 75
+        code = 75 if self._runaways or not clean else 1 if self._broken else 0
         log.info(
             LogLine.DAEMON_STOPPED, exit_code=code, ran_s=round(time.monotonic() - began_s, 1), reason=self._reason
         )
@@ -139,6 +148,31 @@ class Supervisor:
             pause_s = min(pause_s * 2, RETRY_START_S[1])
 
     async def _serve(self, found: dict[str, Processor], pool: Pool, handlers: Pool, began_s: float) -> bool:
+        async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._signals)
+            async with lifespans(calls, self._ended_by_itself) as resources:
+                await self._patiently(lambda: role.check(handlers, found.values()))
+                await unless(self._stop, resources.open(home.resources(found.values())))
+                release = ReleaseLoop(FamilyStore(pool, self._sql))
+                shared = self._shared(calls, handlers, release, resources)
+                clean = await self._work(found, pool, shared, release, tasks, began_s)
+                self._notifier.extend_timeout(len(resources.lives) * CLOSE_S)
+            tasks.cancel_scope.cancel()
+            calls.cancel_scope.cancel()
+            left = resources.left or any(call.left_a_thread for call in shared.left)
+            if not clean or self._runaways or left:
+                self._exit_at_once()
+        return clean
+
+    async def _work(
+        self,
+        found: dict[str, Processor],
+        pool: Pool,
+        shared: Shared,
+        release: ReleaseLoop,
+        tasks: TaskGroup,
+        began_s: float,
+    ) -> bool:
         settings, loops = self._settings, self._loops
         store, daemons = ActionStore(pool, self._sql), DaemonStore(pool, self._sql)
         host = socket.gethostname()
@@ -150,41 +184,31 @@ class Supervisor:
         presence = PresenceThread(
             settings.presence_dsn, identity, hearing.callbacks, self._sql, blocked=self._blocked, listen=settings.listen
         )
-        async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._signals)
-            release = ReleaseLoop(FamilyStore(pool, self._sql))
-            shared = self._shared(calls, handlers, release)
-            processors = ProcessorStore(pool, self._sql)
-            roster = Roster(
-                self._find, loops, self._world, store, processors, presence, shared, tasks, settings.built_ins
-            )
-            policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
-            hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again, self._world.counts)
-            schedules = ScheduleStore(pool, self._sql)
-            hearing.schedule = ScheduleLoop(schedules, lambda: store.daemon, settings.poll_interval_s)
-            async with _started(presence, hearing.known, self._stop):
-                if not self._stop.is_set():
-                    await self._patiently(lambda: roster.declare(found))
-                    await policy.step()
-                    self._roster, self._policy = roster, policy
-                    proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
-                    self._watched.proof, fold = proof, FoldLoop(RunStore(pool, self._sql))
-                    ours = (policy, hearing.rescue, hearing.schedule, release, proof, fold)
-                    for task in (*(each.run for each in ours), *self._others):
-                        tasks.start_soon(task)
-                    self._ready(store.daemon, time.monotonic() - began_s)
-                await self._stop.wait()
-                log.info(LogLine.DAEMON_STOPPING, reason=self._reason)
-                self._notifier.stopping("finishing what runs")
-                clean = await drain(loops, self._world, self._notifier, settings.drain_s, self._hurry)
-            await self._ended(daemons, store)
-            tasks.cancel_scope.cancel()
-            calls.cancel_scope.cancel()
-            if not clean or self._runaways or any(call.left_a_thread for call in shared.left):
-                self._exit_at_once()
+        processors = ProcessorStore(pool, self._sql)
+        roster = Roster(self._find, loops, self._world, store, processors, presence, shared, tasks, settings.built_ins)
+        policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
+        hearing.policy, hearing.rescue = policy, RescueLoop(daemons, hearing.look_again, self._world.counts)
+        schedules = ScheduleStore(pool, self._sql)
+        hearing.schedule = ScheduleLoop(schedules, lambda: store.daemon, settings.poll_interval_s)
+        async with registered(presence, hearing.known, self._stop):
+            if not self._stop.is_set():
+                await self._patiently(lambda: roster.declare(found))
+                await policy.step()
+                self._roster, self._policy = roster, policy
+                proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
+                self._watched.proof, fold = proof, FoldLoop(RunStore(pool, self._sql))
+                ours = (policy, hearing.rescue, hearing.schedule, release, proof, fold)
+                for task in (*(each.run for each in ours), *self._others):
+                    tasks.start_soon(task)
+                self._ready(store.daemon, time.monotonic() - began_s)
+            await self._stop.wait()
+            log.info(LogLine.DAEMON_STOPPING, reason=self._reason)
+            self._notifier.stopping("finishing what runs")
+            clean = await drain(loops, self._world, self._notifier, settings.drain_s, self._hurry)
+        await self._ended(daemons, store)
         return clean
 
-    def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop) -> Shared:
+    def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop, resources: Lifespans) -> Shared:
         concurrency, otel = self._settings.concurrency, extras.opentelemetry(self._version)
         if otel is not None:
             log.info(LogLine.TRACING_STARTED, provider=otel.provider)
@@ -197,7 +221,9 @@ class Supervisor:
             runaway=self._runaway,
             left=[],
             landed=release.landed,
+            lifespans=resources,
             tracing=Tracing(otel) if otel is not None else None,
+            arounds=self._arounds,
         )
 
     def _ready(self, daemon: int, took_s: float) -> None:
@@ -241,6 +267,10 @@ class Supervisor:
         self._world.counts.loop_blocked += 1
         log.warning(LogLine.LOOP_BLOCKED, blocked_s=round(for_s, 1), where=where.split(" < ")[0], frames=where)
 
+    def _ended_by_itself(self, what: str) -> None:
+        self._broken = True
+        self.stop(what)
+
     def _runaway(self) -> None:
         self._runaways += 1
         if self._runaways >= self._settings.runaways_max:
@@ -249,22 +279,3 @@ class Supervisor:
 
 def _said(error: Exception) -> str:
     return str(error) if isinstance(error, ActiondError) else in_words(error)
-
-
-@asynccontextmanager
-async def _started(presence: PresenceThread, known: anyio.Event, stop: anyio.Event) -> AsyncIterator[None]:
-    """Presence, registered (or told to stop before that); and at the end, presence stopped last."""
-    await presence.start()
-    try:
-        async with anyio.create_task_group() as either:
-            for event in (known, stop):
-                either.start_soon(_first, event, either.cancel_scope)
-        yield
-    finally:
-        with anyio.CancelScope(shield=True):
-            await presence.stop()
-
-
-async def _first(event: anyio.Event, others: anyio.CancelScope) -> None:
-    await event.wait()
-    others.cancel()

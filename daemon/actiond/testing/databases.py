@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from actiond.contract.processor import Processor
+from actiond.contract.resource import Resource
 from actiond.host import settings
 from actiond.host.private_postgres import PrivatePostgres
 from actiond.postgres.connection import Connection, first_connect
@@ -51,13 +52,14 @@ class Database:
 
     async def enqueue(self, processor: Processor | str, data: Any = None, **options: Any) -> int:
         """One action, as actiond.enqueue has it; gives its id."""
-        name = processor if isinstance(processor, str) else processor.name
         async with self._connection() as connection:
-            return await enqueue(connection, name, data, **options)
+            return await enqueue(connection, processor, data, **options)
 
-    async def run_once(self, *processors: Processor) -> list[StoredAction]:
+    async def run_once(
+        self, *processors: Processor, resources: Mapping[Resource[Any], Any] | None = None
+    ) -> list[StoredAction]:
         """See actiond.testing.run_once."""
-        return await run_once(self.dsn, *processors)
+        return await run_once(self.dsn, *processors, resources=resources)
 
     async def action(self, id_: int) -> StoredAction:
         """As it stands now. LookupError if there is none."""

@@ -3,27 +3,33 @@
 It is a daemon without the waiting: registered like one, with its liveness lock, so that it can run beside others;
 and gone when the work is done. What a daemon does by the clock it leaves out: it listens to nothing, fires no
 schedules and rescues nobody's rows. Being asked to run counts as the wake that `run_on_insert = false` waits for,
-and nothing is held back for a limit over all daemons or for `start_delay`.
+and nothing is held back for a limit over all daemons or for `start_delay`. The resources of the processors are open
+meanwhile, their finalizers have ended when it ends.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
 from actiond.batch.crew import Crew, Shared
+from actiond.batch.lifespans import Lifespans, lifespans
 from actiond.batch.suspects import Suspects
 from actiond.batch.write_back import WriteBack
+from actiond.contract import home
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor
+from actiond.contract.resource import Opened, Resource
 from actiond.loops.bell import Bell
 from actiond.loops.release_loop import ReleaseLoop
+from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore, Answer, Claim
 from actiond.postgres.connection import Connection, Pool, close_pool, first_connect, handler_pool, work_pool
 from actiond.postgres.daemon_store import DaemonStore
@@ -32,6 +38,7 @@ from actiond.postgres.migrate import check
 from actiond.postgres.processor_store import ProcessorStore, Standing
 from actiond.postgres.statements import Statements
 from actiond.rules import gate, pace
+from actiond.testing.batches import alone
 from actiond.testing.stored import StoredAction, look
 
 LEASE_S = 600.0  # nothing beats here: longer than any test runs a handler
@@ -50,30 +57,40 @@ class _Hands:
     handlers: Pool
     release: ReleaseLoop
     suspects: Suspects
+    lifespans: Lifespans
+    tasks: TaskGroup
 
 
-async def run_once(dsn: str, *processors: Processor) -> list[StoredAction]:
+async def run_once(
+    dsn: str, *processors: Processor, resources: Mapping[Resource[Any], Any] | None = None
+) -> list[StoredAction]:
     """Claim what is due of these processors and run it; gives those actions as they stand then, in claim order.
 
     One processor after the other, as they are given: what the first asks of the second runs, too. An action runs
     once: one that is due again at once, after a retry or a deferral, waits for the next run_once. What an operator
-    has overridden, paused or disabled in this database holds. SchemaMissing, SchemaOutdated, DatabaseUnreachable.
+    has overridden, paused or disabled in this database holds. Resources of the processors' modules are opened and
+    closed, but for those in `resources`: {bank: something else}. SchemaMissing, SchemaOutdated, DatabaseUnreachable,
+    ResourceBroken, RoleRefused.
     """
     connection = await first_connect(dsn, "actiond presence")
     try:
         await check(connection)
         ids: list[int] = []
-        async with _hands(connection, dsn, [processor.name for processor in processors]) as hands:
+        async with _hands(connection, dsn, [processor.name for processor in processors], resources) as hands:
+            await hands.lifespans.open(home.resources(processors))
+            await role.check(hands.handlers, processors)
             for processor in processors:
                 ids += await _run(hands, processor)
                 await hands.release.step()
         return await look(connection, list(dict.fromkeys(ids)))
+    except ExceptionGroup as group:
+        raise alone(group) from None
     finally:
         await connection.close(timeout=2)
 
 
 @asynccontextmanager
-async def _hands(connection: Connection, dsn: str, names: list[str]) -> AsyncIterator[_Hands]:
+async def _hands(connection: Connection, dsn: str, names: list[str], given: Opened | None) -> AsyncIterator[_Hands]:
     """A daemon that lives as long as this connection."""
     pool, handlers = await work_pool(dsn, 2), await handler_pool(dsn, CONNECTIONS)
     try:
@@ -83,7 +100,8 @@ async def _hands(connection: Connection, dsn: str, names: list[str]) -> AsyncIte
         assert row is not None
         store.daemon = row["id"]
         release = ReleaseLoop(FamilyStore(pool, _sql))
-        yield _Hands(store, ProcessorStore(pool, _sql), handlers, release, Suspects())
+        async with anyio.create_task_group() as tasks, lifespans(tasks, given=given) as living:
+            yield _Hands(store, ProcessorStore(pool, _sql), handlers, release, Suspects(), living, tasks)
         await DaemonStore(pool, _sql).end(store.daemon, "stopped")
     finally:
         await close_pool(handlers)
@@ -102,8 +120,6 @@ async def _run(hands: _Hands, processor: Processor) -> list[int]:
     with hands.suspects.asking() as suspects:
         answers = await _claims(writer, processor.name, policy, suspects)
     await _work(hands, processor, policy, writer, answers)
-    while writer.waiting:
-        await writer.send(None)
     return [row.id for answer in answers for row in answer.rows]
 
 
@@ -123,17 +139,19 @@ async def _claims(writer: WriteBack, name: str, policy: Policy, suspects: bool) 
 async def _work(hands: _Hands, processor: Processor, policy: Policy, writer: WriteBack, answers: list[Answer]) -> None:
     """Until every call has ended. One that ignores its cancellation is waited for: a test has nobody to kill it."""
     bell = Bell()
-    async with anyio.create_task_group() as tasks:
-        crew = Crew(processor, policy, hands.store, writer, _shared(hands, tasks), bell.ring)
-        for answer in answers:
-            crew.add(answer.run_id, answer.rows)
-        while crew.in_hand:
+    crew = Crew(processor, policy, hands.store, writer, _shared(hands), bell.ring)
+    for answer in answers:
+        crew.add(answer.run_id, answer.rows)
+    while crew.in_hand or writer.waiting:
+        if writer.waiting and crew.in_hand == crew.finalizing:  # all calls have ended: save what they came to
+            await writer.send(None)
+        else:
             await bell.wait()
 
 
-def _shared(hands: _Hands, tasks: TaskGroup) -> Shared:
+def _shared(hands: _Hands) -> Shared:
     return Shared(
-        tasks=tasks,
+        tasks=hands.tasks,
         calls=None,
         threads=anyio.CapacityLimiter(THREADS),
         suspects=hands.suspects,
@@ -141,4 +159,5 @@ def _shared(hands: _Hands, tasks: TaskGroup) -> Shared:
         runaway=lambda: None,
         left=[],
         landed=hands.release.landed,
+        lifespans=hands.lifespans,
     )

@@ -20,6 +20,7 @@ class ClaimedRow(NamedTuple):
     waited_s: float  # due until claimed
     repeats: bool = False  # it has a repeat_every
     trace: str | None = None  # W3C traceparent of the producer's span
+    created_by: str = ""  # role
 
 
 class Settlement(NamedTuple):

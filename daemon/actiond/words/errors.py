@@ -39,6 +39,18 @@ class ProcessorFileBroken(AuthorError):
     """This processor file cannot be loaded."""
 
 
+class ResourceInvalid(AuthorError):
+    """This resource cannot be declared."""
+
+
+class ResourceNotOpen(AuthorError):
+    """This resource is not open here: the module that declares the processor has to import it by name."""
+
+
+class ResourceBroken(AuthorError):
+    """This resource cannot be opened."""
+
+
 class BatchClosed(AuthorError):
     """The handler has ended; its actions can no longer be marked."""
 
@@ -57,6 +69,10 @@ class RowsDoNotFit(AuthorError):
 
 class NoTransaction(AuthorError):
     """A transaction cannot be opened here."""
+
+
+class RoleRefused(AuthorError):
+    """This processor cannot take its role."""
 
 
 class OperatorError(ActiondError):

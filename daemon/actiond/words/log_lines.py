@@ -160,6 +160,20 @@ class LogLine(StrEnum):
         "An operator's override changed a knob of a processor, from its next batch on.",
     )
 
+    # Resources
+    RESOURCE_OPENED = (
+        "info resource_opened(resource, source, took_s)",
+        "What handlers share was made ready: before the first row is claimed, or by a reload.",
+    )
+    RESOURCE_CLOSED = (
+        "info resource_closed(resource, took_s)",
+        "It was closed: at the stop, or when the last call of code that a reload replaced had ended.",
+    )
+    RESOURCE_FAILED = (
+        "error resource_failed(resource, error)",
+        "A resource could not be closed in time or without an error, or it ended by itself; then the daemon stops.",
+    )
+
     # Schedules
     SCHEDULE_FIRED = (
         "info schedule_fired(schedule, processor, slot, late_s, action_id)",
@@ -202,6 +216,14 @@ class LogLine(StrEnum):
     COROUTINE_NEVER_AWAITED = (
         "error coroutine_never_awaited(processor, run_id, action_id, coroutine)",
         "A handler made a coroutine and never awaited it, so that work was never done.",
+    )
+    AROUND_FAILED = (
+        "error around_failed(processor, run_id, action_id, around, error) once per processor, around",
+        "What is around a call could not be entered or left; the call and its outcomes are as if it were not there.",
+    )
+    FINALIZER_FAILED = (
+        "error finalizer_failed(processor, run_id, error) once per processor",
+        "The finalizer of a run raised or did not end in time; the outcomes of the run were saved before.",
     )
     CLAIMS_GIVEN_BACK = (
         "info claims_given_back(processor, run_id, rows, reason)",
