@@ -45,6 +45,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/host/log_printable.py": "user code: texts of foreign values; printing never raises",
     "daemon/actiond/host/postgres_home.py": "cleans up, then raises",
     "daemon/actiond/host/private_postgres.py": "cleans up, then raises",
+    "daemon/actiond/loops/breaker_loop.py": "a connection",
     "daemon/actiond/loops/fold_loop.py": "a connection",
     "daemon/actiond/loops/policy_loop.py": "a connection",
     "daemon/actiond/loops/presence_thread.py": "a connection",

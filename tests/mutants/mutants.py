@@ -103,6 +103,7 @@ def _close_instead_of_terminate() -> None:
 _STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_transitions.py::"
 _SCHEDULES = "tests/database/test_schedules.py::"
 _RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
+_BRAKES = "tests/database/test_brakes.py::"
 _BULK = "tests/database/test_bulk.py::"
 
 MUTANTS: dict[str, Mutant] = {
@@ -217,6 +218,30 @@ MUTANTS: dict[str, Mutant] = {
         "a schedule that is switched on again makes up for the time it was off",
         _function("and new.missed <> 'all' then", "and new.missed = 'none' then"),
         _SCHEDULES + "test_switched_off_nothing_fires_and_on_again_the_past_does_not",
+    ),
+    "tokens_taken_by_several": Mutant(
+        "claims of a processor with a rate do not go one at a time",
+        _statement(
+            "lock_slots", "pg_try_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key($1))", "$1 <> ''"
+        ),
+        _BRAKES + "test_daemons_that_claim_at_once_never_take_a_token_twice",
+    ),
+    "reports_over_each_other": Mutant(
+        "of two reports to a breaker at once one is lost",
+        _statement(
+            "wait_for_slots", "pg_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key($1))", "$1 <> ''"
+        ),
+        _BRAKES + "test_reports_of_several_daemons_open_one_breaker_and_none_is_lost",
+    ),
+    "everybody_probes": Mutant(
+        "a probe that is under way keeps nobody from another",
+        _statement("brake", "(r.finished_at is null or r.finished_at >", "(r.finished_at >"),
+        _BRAKES + "test_while_it_is_open_nothing_is_claimed_and_then_one_probe_over_all_daemons",
+    ),
+    "breaker_undone": Mutant(
+        "an operator closes a breaker while a claim is about to write back what it read",
+        _function("perform pg_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key(processor));", ""),
+        _BRAKES + "test_a_claim_under_way_does_not_undo_what_an_operator_did",
     ),
     "close_instead_of_terminate": Mutant(
         "a dead connection is closed politely",

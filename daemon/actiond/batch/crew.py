@@ -53,7 +53,8 @@ class Shared:
     handler_pool: Pool
     runaway: Callable[[], None]  # one more handler that nothing can end
     left: list[Call]  # calls that were stopped while their thread went on
-    landed: Callable[[Sequence[Settlement]], None]  # these outcomes are committed
+    landed: Callable[[str, Sequence[Settlement]], None]  # these outcomes of a processor are committed
+    settled: Callable[[str, Sequence[Settlement]], None] = lambda *_: None  # the same before, with a breaker
     tracing: Tracing | None = None
 
 
@@ -84,7 +85,7 @@ class Crew:
         self._workers = 0
         self._runs: dict[int, Run] = {}
         self._apart: dict[int, list[Work]] = {}  # the run of suspects whose turn it is, until it is alone
-        self._unwelcome: dict[int, list[Work]] = {}  # suspects that must go back: it is not their turn
+        self._unwelcome: dict[int, list[Work]] = {}  # what must go back: suspects out of turn, put_back
 
     @property
     def in_hand(self) -> int:
@@ -106,9 +107,9 @@ class Crew:
         """Ids of runs that have rows here."""
         return list(self._runs)
 
-    def add(self, run_id: int, rows: Sequence[ClaimedRow]) -> None:
+    def add(self, run_id: int, rows: Sequence[ClaimedRow], probe: bool = False) -> None:
         """The rows of one claim."""
-        run = Run.of(run_id, self.processor.name, rows)
+        run = Run.of(run_id, self.processor.name, rows, probe)
         self._runs[run_id] = run
         self._tally.brought(rows, run.waits)
         told.claimed(run)
@@ -140,12 +141,19 @@ class Crew:
         self._apart.clear()
         return returned + await self._return(works)
 
+    def put_back(self) -> None:
+        """What waits to start goes back at the next look. Not suspects: they have their turn."""
+        going = set(self._unwelcome)
+        for work in [each for each in self._ready if not each.suspect and each.run.id not in going]:
+            self._ready.remove(work)
+            self._unwelcome.setdefault(work.run.id, []).append(work)
+
     async def give_back_unwelcome(self) -> int:
-        """Suspects that came while others have their turn."""
+        """Suspects that came while others have their turn, and what was put back."""
         returned = 0
         for run_id, works in list(self._unwelcome.items()):
             returned += await self._return(works)
-            if self._unwelcome.pop(run_id, None):
+            if self._unwelcome.pop(run_id, None) and works[0].suspect:
                 self._shared.suspects.gone()
         return returned
 
@@ -168,7 +176,7 @@ class Crew:
         self._placing.clear()
         self._ready.clear()
         self._apart.clear()
-        for _ in range(len(self._unwelcome)):
+        for _ in range(sum(works[0].suspect for works in self._unwelcome.values())):
             self._shared.suspects.gone()
         self._unwelcome.clear()
         for run in list(self._runs.values()):
@@ -212,14 +220,14 @@ class Crew:
 
     async def _one(self, work: Work) -> bool:
         """One call and its settlements; True if it was abandoned meanwhile."""
-        policy, scope = self.policy, work.run.scope()
+        policy, scope, rules = self.policy, work.run.scope(), work.run.rules(self.policy.rules)
         call = Call(
             self.processor.handler, self.processor.is_async, policy.timeout, self._runaway, self._shared.threads
         )
         self._calls[call] = work
         set_about(told.about(work))  # also for what libraries log inside
         shared, landed = self._shared, partial(self._landed, work)
-        database = partial(HandlerDatabase, shared.handler_pool, self._store, policy.rules, landed)
+        database = partial(HandlerDatabase, shared.handler_pool, self._store, rules, landed)
         if shared.tracing is not None:
             work.spans = shared.tracing.call(work, self.processor.batch)
         try:
@@ -235,7 +243,7 @@ class Crew:
         return False
 
     def _settle(self, work: Work, outcomes: Outcomes) -> None:
-        ended, rules = outcomes.ended, self.policy.rules
+        ended, rules = outcomes.ended, work.run.rules(self.policy.rules)
         took_s = ended.took_s if ended else 0.0
         if ended is not None:
             self.speed.ended(took_s)
@@ -247,6 +255,8 @@ class Crew:
         for settlement in settlements:
             if settlement.kind in ("failed", "retried"):
                 told.failed(self.processor.name, settlement)
+        if self.policy.bounds.breaker is not None:
+            self._shared.settled(self.processor.name, settlements)
         if work.spans is not None:
             work.spans.settled(settlements)
             work.spans.ended(told.in_short(ended))
@@ -263,7 +273,7 @@ class Crew:
     def _landed(self, work: Work, settlements: Sequence[Settlement]) -> None:
         """Committed by the handler itself."""
         self._tally.landed(settlements)
-        self._shared.landed(settlements)
+        self._shared.landed(self.processor.name, settlements)
         if work.spans is not None:
             work.spans.settled(settlements)
 

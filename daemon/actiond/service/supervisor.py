@@ -13,7 +13,7 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ from actiond.host import extras
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
+from actiond.loops.breaker_loop import BreakerLoop
 from actiond.loops.fold_loop import FoldLoop
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
@@ -37,6 +38,7 @@ from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.backlog_store import BacklogStore
+from actiond.postgres.brake_store import BrakeStore
 from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.family_store import FamilyStore
@@ -52,6 +54,7 @@ from actiond.service.http import serving
 from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
 from actiond.service.watched import Watched
+from actiond.words.claimed import Settlement
 from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
 
@@ -152,8 +155,11 @@ class Supervisor:
         )
         async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
             tasks.start_soon(self._signals)
-            release = ReleaseLoop(FamilyStore(pool, self._sql))
-            shared = self._shared(calls, handlers, release)
+            release, breakers = (
+                ReleaseLoop(FamilyStore(pool, self._sql)),
+                BreakerLoop(BrakeStore(pool, self._sql), loops, self._world),
+            )
+            shared = self._shared(calls, handlers, release, breakers)
             processors = ProcessorStore(pool, self._sql)
             roster = Roster(
                 self._find, loops, self._world, store, processors, presence, shared, tasks, settings.built_ins
@@ -169,7 +175,7 @@ class Supervisor:
                     self._roster, self._policy = roster, policy
                     proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
                     self._watched.proof, fold = proof, FoldLoop(RunStore(pool, self._sql))
-                    ours = (policy, hearing.rescue, hearing.schedule, release, proof, fold)
+                    ours = (policy, hearing.rescue, hearing.schedule, release, breakers, proof, fold)
                     for task in (*(each.run for each in ours), *self._others):
                         tasks.start_soon(task)
                     self._ready(store.daemon, time.monotonic() - began_s)
@@ -184,7 +190,11 @@ class Supervisor:
                 self._exit_at_once()
         return clean
 
-    def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop) -> Shared:
+    def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop, breakers: BreakerLoop) -> Shared:
+        def landed(processor: str, settlements: Sequence[Settlement]) -> None:
+            release.landed(settlements)
+            breakers.landed(processor, settlements)
+
         concurrency, otel = self._settings.concurrency, extras.opentelemetry(self._version)
         if otel is not None:
             log.info(LogLine.TRACING_STARTED, provider=otel.provider)
@@ -196,7 +206,8 @@ class Supervisor:
             handler_pool=handlers,
             runaway=self._runaway,
             left=[],
-            landed=release.landed,
+            landed=landed,
+            settled=breakers.settled,
             tracing=Tracing(otel) if otel is not None else None,
         )
 

@@ -3,7 +3,7 @@
 It is a daemon without the waiting: registered like one, with its liveness lock, so that it can run beside others;
 and gone when the work is done. What a daemon does by the clock it leaves out: it listens to nothing, fires no
 schedules and rescues nobody's rows. Being asked to run counts as the wake that `run_on_insert = false` waits for,
-and nothing is held back for a limit over all daemons or for `start_delay`.
+and nothing is held back for `start_delay` or for what bounds claims over all daemons: a limit, a rate, a breaker.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def _run(hands: _Hands, processor: Processor) -> list[int]:
     policy = processor.policy.overridden(standing.overrides)
     if gate.shut(gate.Circumstances(paused=poll.paused, enabled=policy.enabled)):
         return []
-    writer = WriteBack(hands.store, processor.name, hands.release.landed)
+    writer = WriteBack(hands.store, processor.name, lambda _, outcomes: hands.release.landed(outcomes))
     with hands.suspects.asking() as suspects:
         answers = await _claims(writer, processor.name, policy, suspects)
     await _work(hands, processor, policy, writer, answers)
@@ -140,5 +140,5 @@ def _shared(hands: _Hands, tasks: TaskGroup) -> Shared:
         handler_pool=hands.handlers,
         runaway=lambda: None,
         left=[],
-        landed=hands.release.landed,
+        landed=lambda _, outcomes: hands.release.landed(outcomes),
     )

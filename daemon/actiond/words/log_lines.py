@@ -160,6 +160,23 @@ class LogLine(StrEnum):
         "An operator's override changed a knob of a processor, from its next batch on.",
     )
 
+    BREAKER_OPENED = (
+        "warning breaker_opened(processor, failed, outcomes, pause_s)",
+        "Too many of a processor's latest outcomes were failures; its rows wait, uncharged, until a probe succeeds.",
+    )
+    BREAKER_PROBES = (
+        "info breaker_probes(processor, run_id)",
+        "The pause of an open breaker is over and one row was claimed, to see whether the other side answers again.",
+    )
+    PROBE_FAILED = (
+        "warning probe_failed(processor, failed_probes, pause_s)",
+        "The probe of an open breaker failed, uncharged; the next one goes after a longer pause.",
+    )
+    BREAKER_CLOSED = (
+        "info breaker_closed(processor, failed_probes)",
+        "A probe succeeded: the rows of the processor are claimed again.",
+    )
+
     # Schedules
     SCHEDULE_FIRED = (
         "info schedule_fired(schedule, processor, slot, late_s, action_id)",

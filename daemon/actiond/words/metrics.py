@@ -84,6 +84,10 @@ class Metric(StrEnum):
 
     # What the database holds: the same from every daemon, so take the max and not the sum
     PAUSED = ("gauge actiond_paused(processor)", "1 = paused or disabled: nothing of it is claimed; else 0.")
+    BREAKER_OPEN = (
+        "gauge actiond_breaker_open(processor)",
+        "1 = its breaker is open: nothing but probes is claimed; else 0.",
+    )
     WAITING = ("gauge actiond_waiting(processor)", "Rows that are due and unclaimed; counting stops at 10,000.")
     SCHEDULED = ("gauge actiond_scheduled(processor)", "Rows that are due later; counting stops at 10,000.")
     OLDEST_WAITING_SECONDS = (
