@@ -72,6 +72,7 @@ MAY_CATCH_ALL = {
 KEEPS_A_CANCELLATION = {
     "daemon/actiond/batch/call.py": "it was the handler's, or that of a call that the daemon stopped",
     "daemon/actiond/batch/attempt.py": "a validator never waits, so it raised this itself",
+    "daemon/actiond/words/json_text.py": "an author's own kind of dict never waits, so it raised this itself",
     "daemon/actiond/rules/error_text.py": "a __str__ never waits, so it raised this itself",
 }
 #: `ctx` is how click calls the parameter of methods that the lazy group overrides; job results are named as the

@@ -199,6 +199,10 @@ class LogLine(StrEnum):
         "error handler_runaway(processor, run_id, action_id, over_s) once per processor, run_id, action_id",
         "A handler goes on although it was canceled; it keeps its place until it ends.",
     )
+    EXIT_IGNORED = (
+        "error exit_ignored(error, where) once per where",
+        "A task that a handler started wanted to end the process; its handler gets the exception, the daemon goes on.",
+    )
     COROUTINE_NEVER_AWAITED = (
         "error coroutine_never_awaited(processor, run_id, action_id, coroutine)",
         "A handler made a coroutine and never awaited it, so that work was never done.",
