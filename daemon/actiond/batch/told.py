@@ -11,6 +11,7 @@ from actiond.batch.tally import Tally
 from actiond.host.log import get_logger
 from actiond.rules.error_text import ErrorText
 from actiond.words.claimed import Settlement
+from actiond.words.errors import WorkerDied
 from actiond.words.log_lines import LogLine
 
 log = get_logger()
@@ -35,6 +36,9 @@ def ended(tally: Tally, work: Work, how: Ended, timeout_s: float, isolated: Isol
     if how.stopped is Stop.TIMEOUT:
         tally.timeouts += 1
         log.error(LogLine.HANDLER_TIMED_OUT, timeout_s=timeout_s, **about(work))
+    if isinstance(how.error, WorkerDied):
+        tally.worker_deaths += 1
+        log.error(LogLine.WORKER_DIED, error=" ".join(map(str, how.error.args)), **about(work))
     if how.never_awaited:
         log.error(LogLine.COROUTINE_NEVER_AWAITED, coroutine=how.never_awaited[0], **about(work))
 
