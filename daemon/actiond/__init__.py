@@ -15,7 +15,7 @@ from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.job_builder import Job, JobBuilder
 from actiond.postgres.statements import Statements
 from actiond.words.duration import seconds
-from actiond.words.errors import ProcessorInvalid
+from actiond.words.errors import ProcessorInvalid, WorkerDied
 from actiond.words.outcome import (
     ALLOW_RETRY,
     KEEP_ALIVE,
@@ -57,6 +57,7 @@ __all__ = [
     "Totals",
     "Waiting",
     "Walk",
+    "WorkerDied",
     "batch_job",
     "batch_processor",
     "enqueue",

@@ -34,7 +34,10 @@ MAY_CATCH_ALL = {
     "daemon/actiond/batch/call.py": "user code: the handler; what it raised is kept, whatever it is",
     "daemon/actiond/batch/execute_each.py": "a connection: whose fault an error is",
     "daemon/actiond/batch/isolation.py": "user code: the handler, called again",
+    "daemon/actiond/batch/process_call.py": "ends the worker, then raises",
     "daemon/actiond/batch/transaction.py": "rolls back, then raises",
+    "daemon/actiond/batch/worker.py": "user code: the file of a handler, and what the handler leaves behind",
+    "daemon/actiond/batch/workers.py": "ends the worker, then raises",
     "daemon/actiond/batch/write_back.py": "a connection; puts the outcomes back, then raises",
     "daemon/actiond/cli/asking.py": "a connection: what a person is told of its errors",
     "daemon/actiond/cli/enqueue.py": "a connection: which line of a file the database refuses",
@@ -43,6 +46,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/host/log.py": "user code: texts of foreign records; printing never raises",
     "daemon/actiond/host/log_adapter.py": "user code: the adapter",
     "daemon/actiond/host/log_printable.py": "user code: texts of foreign values; printing never raises",
+    "daemon/actiond/host/worker_process.py": "ends the worker, then raises",
     "daemon/actiond/host/postgres_home.py": "cleans up, then raises",
     "daemon/actiond/host/private_postgres.py": "cleans up, then raises",
     "daemon/actiond/loops/breaker_loop.py": "a connection",
@@ -73,6 +77,8 @@ MAY_CATCH_ALL = {
 KEEPS_A_CANCELLATION = {
     "daemon/actiond/batch/call.py": "it was the handler's, or that of a call that the daemon stopped",
     "daemon/actiond/batch/attempt.py": "a validator never waits, so it raised this itself",
+    "daemon/actiond/batch/worker.py": "the daemon ends a worker from outside; a cancellation in there is the handler's",
+    "daemon/actiond/words/json_text.py": "an author's own kind of dict never waits, so it raised this itself",
     "daemon/actiond/rules/error_text.py": "a __str__ never waits, so it raised this itself",
 }
 #: `ctx` is how click calls the parameter of methods that the lazy group overrides; job results are named as the

@@ -11,51 +11,33 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
+from typing import Any
 
-import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
 from actiond.batch import told
 from actiond.batch.batch_run import Outcomes, run_rows
 from actiond.batch.call import GRACE_S, Call, Ended, Stop
 from actiond.batch.execute_each import HandlerDatabase
+from actiond.batch.process_call import Asking, Lent, run_in_worker
 from actiond.batch.run import Run, Work
-from actiond.batch.spans import Tracing
-from actiond.batch.suspects import Suspects
+from actiond.batch.shared import Shared
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor
+from actiond.contract.says import Executor
 from actiond.host.log import set_about
 from actiond.postgres.action_store import ActionStore
-from actiond.postgres.connection import Pool
 from actiond.rules.pace import Speed
 from actiond.rules.settlement import settle
 from actiond.words.claimed import ClaimedRow, Settlement
 
 #: Handlers that never wait would keep the loop from claiming ahead while they run.
 AT_A_STRETCH_S = 0.002
-_UNTRACED = nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all crews of a daemon share."""
-
-    tasks: TaskGroup  # the calls live here
-    calls: anyio.CapacityLimiter | None  # over all processors; None = no limit
-    threads: anyio.CapacityLimiter  # for handlers that are not async
-    suspects: Suspects
-    handler_pool: Pool
-    runaway: Callable[[], None]  # one more handler that nothing can end
-    left: list[Call]  # calls that were stopped while their thread went on
-    landed: Callable[[str, Sequence[Settlement]], None]  # these outcomes of a processor are committed
-    settled: Callable[[str, Sequence[Settlement]], None] = lambda *_: None  # the same before, with a breaker
-    tracing: Tracing | None = None
+_NOTHING = nullcontext()
 
 
 class Crew:
@@ -98,6 +80,13 @@ class Crew:
         """Calls that run."""
         return len(self._calls)
 
+    def holding(self, task: asyncio.Task[Any]) -> dict[str, str | int] | None:
+        """What the call that this task runs is about; None: it runs none of ours. From any thread."""
+        for call, work in list(self._calls.items()):
+            if call.task is task:
+                return told.about(work)
+        return None
+
     def asking(self) -> AbstractContextManager[bool]:
         """Around a claim and `add`: may it bring rows that daemons died on?"""
         return self._shared.suspects.asking()
@@ -125,6 +114,9 @@ class Crew:
         """A person canceled or held this action, or its claim was lost: let the handler see it."""
         if run_id in self._runs:
             self._runs[run_id].withdrawn.add(action_id)
+        for call, work in self._calls.items():
+            if work.run.id == run_id:
+                call.withdraw(action_id)
 
     def stop_calls(self, why: Stop) -> int:
         """Cancel what runs; gives how many calls that were."""
@@ -209,38 +201,49 @@ class Crew:
                     continue
                 work = self._ready.popleft()
                 self._placing.add(work)
-                async with self._shared.calls or nullcontext():
+                async with self._place() as lent:
                     if work in self._placing:  # else its claim was lost or given back while it waited
                         self._placing.remove(work)
-                        abandoned = await self._one(work)
+                        abandoned = await self._one(work, lent)
         finally:
             if not abandoned:  # a runaway's place was written off when it was found out
                 self._workers -= 1
                 self._ring()
 
-    async def _one(self, work: Work) -> bool:
+    def _place(self) -> AbstractAsyncContextManager[Lent | None]:
+        """Where a call may run; with executor="process", who runs it."""
+        if self.processor.executor is Executor.PROCESS:
+            return self._shared.workers.lent(lambda: self.processor, self._shared.calls)
+        return self._shared.calls or _NOTHING
+
+    async def _one(self, work: Work, lent: Lent | None) -> bool:
         """One call and its settlements; True if it was abandoned meanwhile."""
-        policy, scope, rules = self.policy, work.run.scope(), work.run.rules(self.policy.rules)
-        call = Call(
-            self.processor.handler, self.processor.is_async, policy.timeout, self._runaway, self._shared.threads
-        )
+        processor, policy, scope = self.processor, self.policy, work.run.scope()
+        rules, asking = work.run.rules(policy.rules), Asking(lent) if lent is not None else None
+        if asking is not None:
+            call = Call(asking, True, policy.timeout, self._runaway)
+        else:
+            in_loop, threads = processor.executor is Executor.LOOP, self._shared.threads
+            call = Call(processor.handler, in_loop, policy.timeout, self._runaway, threads, is_async=processor.is_async)
         self._calls[call] = work
         set_about(told.about(work))  # also for what libraries log inside
         shared, landed = self._shared, partial(self._landed, work)
         database = partial(HandlerDatabase, shared.handler_pool, self._store, rules, landed)
         if shared.tracing is not None:
-            work.spans = shared.tracing.call(work, self.processor.batch)
+            work.spans = shared.tracing.call(work, processor.batch)
         try:
-            with work.spans or _UNTRACED:
-                outcomes = await run_rows(self.processor, policy.config, work.rows, scope, call, database)
+            with work.spans or _NOTHING:
+                if asking is not None:
+                    outcomes = await run_in_worker(asking, processor, policy.config, rules, work.rows[0], scope, call)
+                else:
+                    outcomes = await run_rows(processor, policy.config, work.rows, scope, call, database)
         finally:
             self._calls.pop(call, None)
         if call.left_a_thread:
             self._thread_left(call, work)
-        if call.abandoned:
-            return True
-        self._settle(work, outcomes)
-        return False
+        if not call.abandoned:
+            self._settle(work, outcomes)
+        return call.abandoned
 
     def _settle(self, work: Work, outcomes: Outcomes) -> None:
         ended, rules = outcomes.ended, work.run.rules(self.policy.rules)
@@ -248,13 +251,11 @@ class Crew:
         if ended is not None:
             self.speed.ended(took_s)
             told.ended(self._tally, work, ended, self.policy.timeout, outcomes.isolated)
-        settlements = [
+        settlements = outcomes.settled + [
             settle(row, work.run.id, outcome, rules, random.random())  # noqa: S311 - jitter
             for row, outcome in outcomes.decided
         ]
-        for settlement in settlements:
-            if settlement.kind in ("failed", "retried"):
-                told.failed(self.processor.name, settlement)
+        told.failed(self.processor.name, settlements)
         if self.policy.bounds.breaker is not None:
             self._shared.settled(self.processor.name, settlements)
         if work.spans is not None:
@@ -289,8 +290,7 @@ class Crew:
 
     def _thread_left(self, call: Call, work: Work) -> None:
         """Its actions are settled; if it still runs after the grace time it is a runaway like any other."""
-        left = self._shared.left
-        left[:] = [each for each in left if each.left_a_thread] + [call]
+        self._shared.left[:] = [*(each for each in self._shared.left if each.left_a_thread), call]
 
         def out_of_grace() -> None:
             if call.left_a_thread:

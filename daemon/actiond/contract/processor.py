@@ -14,8 +14,8 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError, from_json
@@ -23,6 +23,7 @@ from pydantic_core import SchemaError, from_json
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
 from actiond.contract.policy import Policy, as_stored, declared
+from actiond.contract.says import Executor, Says
 from actiond.rules.error_policy import PLAIN, Classes, ErrorPolicy
 from actiond.words import json_text
 from actiond.words.errors import PayloadInvalid, ProcessorInvalid
@@ -42,6 +43,13 @@ _BY_PLACE = (
 _GENERATORS = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
+class Source(NamedTuple):
+    """Where a processor was found, so that another process finds the same."""
+
+    name: str  # a module, a path, or module:name of an entry point
+    text: bytes | None = None  # of a file, as it was loaded
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Processor:
     """A named handler with the policy that its code declares."""
@@ -55,10 +63,23 @@ class Processor:
     built_in: Policy = field(default_factory=Policy)
     on_error: ErrorPolicy = PLAIN
     isolate: bool = False  # may be called again in halves when it raises
-    is_async: bool = field(init=False)  # False: the handler runs in a worker thread
+    executor: Executor = Executor.LOOP
+    memory_mb: int | None = None  # of a worker process; None: as the daemon is set
+    is_async: bool = field(init=False)
+    source: Source | None = field(init=False, default=None)  # once somebody found it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_async", _is_async(self.handler))
+
+    def in_this_process(self) -> Processor:
+        """The same, where another process could not find it: what a test has made."""
+        here = Executor.LOOP if self.is_async else Executor.THREAD
+        return replace(self, executor=here) if self.executor is Executor.PROCESS else self
+
+    def found_in(self, source: Source) -> None:
+        """Said by who finds it; the first word counts."""
+        if self.source is None:
+            object.__setattr__(self, "source", source)
 
     @property
     def policy(self) -> Policy:
@@ -84,15 +105,23 @@ class Processor:
 
 
 def processor(
-    name: str, *, dead_on: Classes = (), retry_on: Classes = (), **knobs: Any
+    name: str,
+    *,
+    dead_on: Classes = (),
+    retry_on: Classes = (),
+    executor: str | None = None,
+    memory_mb: int | None = None,
+    **knobs: Any,
 ) -> Callable[[Handler], Processor]:
     """One action a call: what the handler returns is the result, what it raises is the failure.
 
     `dead_on` and `retry_on` are exception classes: what costs the action its life, and what a retry (the nearest
-    class decides; what neither names is retried, but dies when `retry_on` is given). `knobs` are those of Policy:
-    retries=3, retry_interval="5 min", timeout="30 s", concurrency=10, ...
+    class decides; what neither names is retried, but dies when `retry_on` is given). `executor`: "loop" (default of
+    async handlers), "thread" (of others) or "process", each of whose workers may use `memory_mb`. `knobs` are those
+    of Policy: retries=3, retry_interval="5 min", timeout="30 s", concurrency=10, ...
     """
     built_in, given = Policy(concurrency=EACH_CONCURRENCY), {"dead_on": dead_on, "retry_on": retry_on, **knobs}
+    given |= {"executor": executor, "memory_mb": memory_mb}
     return lambda handler: declare(name, handler, given, batch=False, built_in=built_in, frame=sys._getframe(1))
 
 
@@ -104,52 +133,19 @@ def batch_processor(
     isolate: bool = False,
     idempotent: bool = False,
     transactional: bool = False,
+    executor: str | None = None,
     **knobs: Any,
 ) -> Callable[[Handler], Processor]:
     """Many actions a call: the handler marks each. `concurrency` counts batches here; its default is 1.
 
     `isolate`: a handler that raises is called again, in halves of the actions it has not marked, until the culprit
     stands alone. Only for one that is `idempotent` (a second call with the same actions does no harm) or
-    `transactional` (it writes through batch.transaction() and execute_each, and nowhere else).
+    `transactional` (it writes through batch.transaction() and execute_each, and nowhere else). `executor`: "loop"
+    (default of async handlers) or "thread" (of others).
     """
-    given = {"dead_on": dead_on, "retry_on": retry_on, **knobs}
+    given = {"dead_on": dead_on, "retry_on": retry_on, "executor": executor, **knobs}
     given |= {"isolate": isolate, "idempotent": idempotent, "transactional": transactional}
     return lambda handler: declare(name, handler, given, batch=True, built_in=Policy(), frame=sys._getframe(1))
-
-
-@dataclass(frozen=True, slots=True)
-class Says:
-    """What an author says of a handler that no operator can override."""
-
-    dead_on: Classes = ()
-    retry_on: Classes = ()
-    isolate: bool = False
-    idempotent: bool = False
-    transactional: bool = False
-
-    def on_error(self) -> ErrorPolicy:
-        """ProcessorInvalid for what is no exception class, or stands in both lists."""
-        try:
-            return ErrorPolicy.of(self.dead_on, self.retry_on)
-        except ValueError as wrong:
-            raise ProcessorInvalid(f"{wrong}") from None
-
-    def isolates(self, batch: bool) -> bool:
-        """ProcessorInvalid for a handler that may not be called again, and for a promise that nobody needs."""
-        for name in ("isolate", "idempotent", "transactional"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise ProcessorInvalid(f"{name}: True or False, not {value!r}")
-        if not batch and (self.isolate or self.idempotent or self.transactional):
-            raise ProcessorInvalid("only the batch of a batch processor can be isolated: here each action stands alone")
-        promised = [name for name in ("idempotent", "transactional") if getattr(self, name)]
-        if self.isolate and not promised:
-            raise ProcessorInvalid(
-                "isolate=True calls the handler again with actions that it has seen: say idempotent=True if that does "
-                "no harm, or transactional=True if it writes only through batch.transaction() and execute_each"
-            )
-        if promised and not self.isolate:
-            raise ProcessorInvalid(f"{promised[0]}=True says nothing without isolate=True")
-        return self.isolate
 
 
 _SAID = tuple(each.name for each in fields(Says))
@@ -171,6 +167,7 @@ def declare(
     try:
         if not is_name(name):
             raise ProcessorInvalid(NAME_RULE)
+        executor = says.runs_in(batch, _is_async(handler))
         return Processor(
             name=name,
             handler=handler,
@@ -181,6 +178,8 @@ def declare(
             built_in=built_in,
             on_error=says.on_error(),
             isolate=says.isolates(batch),
+            executor=executor,
+            memory_mb=says.memory_of(executor),
         )
     except ProcessorInvalid as wrong:
         said = " ".join(" ".join(map(str, wrong.args)).split())

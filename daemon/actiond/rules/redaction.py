@@ -101,6 +101,11 @@ def learn(*secrets: str | None) -> None:
     _learnt.update(secret for secret in secrets if secret and len(secret) >= _LEARNT_FROM)
 
 
+def learnt() -> list[str]:
+    """For a process that begins with what this one knows."""
+    return sorted(_learnt)
+
+
 def names_a_secret(name: str) -> bool:
     """Is what goes by this name (of a field, of a member) a secret? Bound its length before."""
     return _IS_SECRET.search(name.replace("İ", "i").lower()) is not None

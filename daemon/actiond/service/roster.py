@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Crew, Shared
+from actiond.batch.crew import Crew
+from actiond.batch.shared import Shared
 from actiond.batch.write_back import WriteBack
 from actiond.contract.processor import Processor
 from actiond.host import discovery

@@ -20,9 +20,10 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Shared
+from actiond.batch.shared import Shared
 from actiond.batch.spans import Tracing
 from actiond.batch.suspects import Suspects
+from actiond.batch.workers import Workers, cpus
 from actiond.contract.processor import Processor
 from actiond.host import extras
 from actiond.host.log import flush, get_logger
@@ -47,6 +48,7 @@ from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.run_store import RunStore
 from actiond.postgres.schedule_store import ScheduleStore
 from actiond.postgres.statements import Statements
+from actiond.service.blocked_loop import told
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
 from actiond.service.hearing import Hearing
@@ -151,7 +153,10 @@ class Supervisor:
             host, os.getpid(), self._version, names, settings.lease_s, entrance.presence_pooled, entrance.locks
         )
         presence = PresenceThread(
-            settings.presence_dsn, identity, hearing.callbacks, self._sql, blocked=self._blocked, listen=settings.listen
+            *(settings.presence_dsn, identity, hearing.callbacks, self._sql),
+            blocked=lambda blocked: told(blocked, loops, self._world.counts),
+            blocked_s=settings.loop_blocked_s,
+            listen=settings.listen,
         )
         async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
             tasks.start_soon(self._signals)
@@ -183,6 +188,7 @@ class Supervisor:
                 log.info(LogLine.DAEMON_STOPPING, reason=self._reason)
                 self._notifier.stopping("finishing what runs")
                 clean = await drain(loops, self._world, self._notifier, settings.drain_s, self._hurry)
+                await shared.workers.close()
             await self._ended(daemons, store)
             tasks.cancel_scope.cancel()
             calls.cancel_scope.cancel()
@@ -195,13 +201,14 @@ class Supervisor:
             release.landed(settlements)
             breakers.landed(processor, settlements)
 
-        concurrency, otel = self._settings.concurrency, extras.opentelemetry(self._version)
+        settings, otel = self._settings, extras.opentelemetry(self._version)
         if otel is not None:
             log.info(LogLine.TRACING_STARTED, provider=otel.provider)
         return Shared(
             tasks=calls,
-            calls=anyio.CapacityLimiter(concurrency) if concurrency else None,
-            threads=anyio.CapacityLimiter(self._settings.threads),
+            calls=anyio.CapacityLimiter(settings.concurrency) if settings.concurrency else None,
+            threads=anyio.CapacityLimiter(settings.threads),
+            workers=Workers(settings.workers or cpus(), settings.worker_memory_mb, settings.log_level),
             suspects=Suspects(),
             handler_pool=handlers,
             runaway=self._runaway,
@@ -247,10 +254,6 @@ class Supervisor:
                     self._notifier.ready("reloaded")
                 else:
                     self.stop(number.name)
-
-    def _blocked(self, for_s: float, where: str) -> None:
-        self._world.counts.loop_blocked += 1
-        log.warning(LogLine.LOOP_BLOCKED, blocked_s=round(for_s, 1), where=where.split(" < ")[0], frames=where)
 
     def _runaway(self) -> None:
         self._runaways += 1

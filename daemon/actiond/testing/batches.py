@@ -17,6 +17,7 @@ from actiond.batch.batch_run import run_rows
 from actiond.batch.call import Call
 from actiond.contract.action import Scope
 from actiond.contract.processor import Processor
+from actiond.contract.says import Executor
 from actiond.rules.settlement import settle
 from actiond.words import json_text
 from actiond.words.claimed import ClaimedRow, Settlement
@@ -78,7 +79,9 @@ async def _one_call(
     processor: Processor, rows: list[ClaimedRow], config: dict[str, Any] | None
 ) -> dict[int, EndedAction]:
     policy = processor.policy
-    call = Call(processor.handler, processor.is_async, policy.timeout, lambda _: None)
+    processor = processor.in_this_process()
+    in_loop = processor.executor is Executor.LOOP
+    call = Call(processor.handler, in_loop, policy.timeout, lambda _: None, is_async=processor.is_async)
     scope = Scope(_RUN, processor.name)
     used = policy.config if config is None else config
     decided: list[tuple[ClaimedRow, Outcome]] = []

@@ -2,8 +2,9 @@
 
 It is a daemon without the waiting: registered like one, with its liveness lock, so that it can run beside others;
 and gone when the work is done. What a daemon does by the clock it leaves out: it listens to nothing, fires no
-schedules and rescues nobody's rows. Being asked to run counts as the wake that `run_on_insert = false` waits for,
-and nothing is held back for `start_delay` or for what bounds claims over all daemons: a limit, a rate, a breaker.
+schedules and rescues nobody's rows; handlers with executor="process" run in this process. Being asked to run counts as
+the wake that `run_on_insert = false` waits for, and nothing is held back for `start_delay` or for what bounds claims
+over all daemons: a limit, a rate, a breaker.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Crew, Shared
+from actiond.batch.crew import Crew
+from actiond.batch.shared import Shared
 from actiond.batch.suspects import Suspects
+from actiond.batch.workers import Workers
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor
@@ -124,7 +127,7 @@ async def _work(hands: _Hands, processor: Processor, policy: Policy, writer: Wri
     """Until every call has ended. One that ignores its cancellation is waited for: a test has nobody to kill it."""
     bell = Bell()
     async with anyio.create_task_group() as tasks:
-        crew = Crew(processor, policy, hands.store, writer, _shared(hands, tasks), bell.ring)
+        crew = Crew(processor.in_this_process(), policy, hands.store, writer, _shared(hands, tasks), bell.ring)
         for answer in answers:
             crew.add(answer.run_id, answer.rows)
         while crew.in_hand:
@@ -136,6 +139,7 @@ def _shared(hands: _Hands, tasks: TaskGroup) -> Shared:
         tasks=tasks,
         calls=None,
         threads=anyio.CapacityLimiter(THREADS),
+        workers=Workers(1, 0, "info"),  # nothing is lent: it all runs in this process
         suspects=hands.suspects,
         handler_pool=hands.handlers,
         runaway=lambda: None,

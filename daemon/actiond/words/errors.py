@@ -59,6 +59,14 @@ class NoTransaction(AuthorError):
     """A transaction cannot be opened here."""
 
 
+class WorkerDied(AuthorError):
+    """The worker process of this action died."""
+
+
+class WorkerUnavailable(AuthorError):
+    """There is no worker process for this action."""
+
+
 class OperatorError(ActiondError):
     """Somebody has to do something."""
 

@@ -109,8 +109,8 @@ class LogLine(StrEnum):
         "The daemon could not prove in time that it lives; its handlers are canceled, their results dropped.",
     )
     LOOP_BLOCKED = (
-        "warning loop_blocked(blocked_s, where, frames) once per where",
-        "Some code held the event loop, so that nothing else could run; `where` is the line that held it.",
+        "warning loop_blocked(processor, run_id, action_id, blocked_s, where, frames) once per processor, where",
+        "Some code held the event loop, so that nothing else could run: `where` is the line, `frames` the way to it.",
     )
 
     # Dead daemons and their rows
@@ -215,6 +215,22 @@ class LogLine(StrEnum):
     HANDLER_RUNAWAY = (
         "error handler_runaway(processor, run_id, action_id, over_s) once per processor, run_id, action_id",
         "A handler goes on although it was canceled; it keeps its place until it ends.",
+    )
+    EXIT_IGNORED = (
+        "error exit_ignored(error, where) once per where",
+        "A task that a handler started wanted to end the process; its handler gets the exception, the daemon goes on.",
+    )
+    WORKER_STARTED = (
+        "info worker_started(processor, worker_pid, took_s)",
+        "A worker process has loaded its processor; it runs one action after the other.",
+    )
+    WORKER_DIED = (
+        "error worker_died(processor, run_id, action_id, error)",
+        "The worker process that ran this action died, and the action failed; the next one gets a new worker.",
+    )
+    WORKER_UNAVAILABLE = (
+        "error worker_unavailable(processor, error) once per processor",
+        "A worker process could not be started; its rows are tried again soon, uncharged.",
     )
     COROUTINE_NEVER_AWAITED = (
         "error coroutine_never_awaited(processor, run_id, action_id, coroutine)",

@@ -54,6 +54,10 @@ class Metric(StrEnum):
         "counter actiond_handler_runaways_total(processor)",
         "Handler calls that went on although they were canceled.",
     )
+    WORKER_DEATHS = (
+        "counter actiond_worker_deaths_total(processor)",
+        "Worker processes that died of an action: by a crash, by their exit, by the kernel when memory is short.",
+    )
     RESCUED = (
         "counter actiond_rescued_total()",
         "Rows of dead daemons that this daemon returned, those set aside as quarantined included.",
