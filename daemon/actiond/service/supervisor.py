@@ -146,24 +146,12 @@ class Supervisor:
     async def _serve(self, found: dict[str, Processor], pool: Pool, handlers: Pool, began_s: float) -> bool:
         settings, loops = self._settings, self._loops
         store, daemons = ActionStore(pool, self._sql), DaemonStore(pool, self._sql)
-        host = socket.gethostname()
-        hearing = Hearing(store, loops, self._world, host, settings.listen, settings.lease_s)
-        entrance, names = self._entrance, sorted(found)
-        identity = Identity(
-            host, os.getpid(), self._version, names, settings.lease_s, entrance.presence_pooled, entrance.locks
-        )
-        presence = PresenceThread(
-            *(settings.presence_dsn, identity, hearing.callbacks, self._sql),
-            blocked=lambda blocked: told(blocked, loops, self._world.counts),
-            blocked_s=settings.loop_blocked_s,
-            listen=settings.listen,
-        )
+        hearing = Hearing(store, loops, self._world, socket.gethostname(), settings.listen, settings.lease_s)
+        presence = self._presence(sorted(found), hearing)
         async with anyio.create_task_group() as calls, anyio.create_task_group() as tasks:
             tasks.start_soon(self._signals)
-            release, breakers = (
-                ReleaseLoop(FamilyStore(pool, self._sql)),
-                BreakerLoop(BrakeStore(pool, self._sql), loops, self._world),
-            )
+            release = ReleaseLoop(FamilyStore(pool, self._sql))
+            breakers = BreakerLoop(BrakeStore(pool, self._sql), loops, self._world)
             shared = self._shared(calls, handlers, release, breakers)
             processors = ProcessorStore(pool, self._sql)
             roster = Roster(
@@ -195,6 +183,17 @@ class Supervisor:
             if not clean or self._runaways or any(call.left_a_thread for call in shared.left):
                 self._exit_at_once()
         return clean
+
+    def _presence(self, names: list[str], hearing: Hearing) -> PresenceThread:
+        settings, entrance = self._settings, self._entrance
+        me = (socket.gethostname(), os.getpid(), self._version, names, settings.lease_s)
+        return PresenceThread(
+            *(settings.presence_dsn, Identity(*me, entrance.presence_pooled, entrance.locks)),
+            *(hearing.callbacks, self._sql),
+            blocked=lambda blocked: told(blocked, self._loops, self._world.counts),
+            blocked_s=settings.loop_blocked_s,
+            listen=settings.listen,
+        )
 
     def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop, breakers: BreakerLoop) -> Shared:
         def landed(processor: str, settlements: Sequence[Settlement]) -> None:
