@@ -131,6 +131,9 @@ grant insert (host, pid, version, processors, started_at, seen_at, lease_until, 
    on actiond.daemon to actiond_daemon;
 grant insert (name, declared, built_in, payload, redact), update (declared, built_in, payload, redact, woken_at)
    on actiond.processor to actiond_daemon;
+grant insert (processor, tokens, tokens_at, recent, opened_at, open_until, failed_probes, probe_run),
+      update (tokens, tokens_at, recent, opened_at, open_until, failed_probes, probe_run)
+   on actiond.brake to actiond_daemon;
 grant update (next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition)
    on actiond.schedule to actiond_daemon;
 grant update (last_run, last_run_at, last_run_clean) on actiond.plan to actiond_daemon;
@@ -144,8 +147,8 @@ grant select (id, processor, status, related, priority, attempts, retries_left, 
    on actiond.action to actiond_reader;
 grant select (id, action_id, processor, at, event, run_id, attempt, by, verb, verb_id, before, after)
    on actiond.history to actiond_reader;
-grant select on actiond.daemon, actiond.processor, actiond.run, actiond.run_hour, actiond.fold, actiond.setting,
-                actiond.schedule, actiond.plan, actiond.migration
+grant select on actiond.daemon, actiond.processor, actiond.brake, actiond.run, actiond.run_hour, actiond.fold,
+                actiond.setting, actiond.schedule, actiond.plan, actiond.migration
    to actiond_reader;
 
 -- The operator. Every change of a status by hand is judged and recorded by a trigger. Not `uses` and `config`: they can
@@ -153,8 +156,11 @@ grant select on actiond.daemon, actiond.processor, actiond.run, actiond.run_hour
 grant select on all tables in schema actiond to actiond_operator;
 grant update (status, next_eligible_at, retries_left, priority, error, state) on actiond.action to actiond_operator;
 grant update (enabled, batch_size, concurrency, global_concurrency, retries, retry_interval, backoff, retry_max_interval,
-              timeout, start_delay, run_on_insert, history, woken_at)
+              timeout, start_delay, run_on_insert, history, rate, burst, breaker, breaker_outcomes, breaker_pause,
+              breaker_max_pause, woken_at)
    on actiond.processor to actiond_operator;
+grant update (recent, opened_at, open_until, failed_probes, probe_run)  -- to close a breaker
+   on actiond.brake to actiond_operator;
 grant insert (name, value), update (value), delete on actiond.setting to actiond_operator;
 grant insert (name, processor, cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed,
               grace, overlap, environments),

@@ -1,7 +1,7 @@
--- poll: the safety poll, one for all processors: overrides, stored wakes, and who has rows due.
+-- poll: the safety poll, one for all processors: overrides, stored wakes, breakers, and who has rows due.
 --   no parameters
---   returns one row a processor: its overrides (NULL = as declared; durations in seconds), woken_at,
---     due boolean; and in every row the settings as one JSON object
+--   returns one row a processor: its overrides (NULL = as declared; durations in seconds), woken_at, breaker_left_s
+--     (of the pause of an open breaker; NULL = closed), due boolean; and in every row the settings as one JSON object
 --   called by: processor_store.poll
 with clock as materialized (select actiond.now() as at),
 settings as materialized (
@@ -10,7 +10,10 @@ select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurre
        extract(epoch from p.retry_interval)::float8 as retry_interval, p.backoff,
        extract(epoch from p.retry_max_interval)::float8 as retry_max_interval,
        extract(epoch from p.timeout)::float8 as timeout, extract(epoch from p.start_delay)::float8 as start_delay,
-       p.run_on_insert, p.history, p.config::text as config, p.woken_at,
+       p.run_on_insert, p.history, p.rate, p.burst, p.breaker, p.breaker_outcomes,
+       extract(epoch from p.breaker_pause)::float8 as breaker_pause,
+       extract(epoch from p.breaker_max_pause)::float8 as breaker_max_pause, p.config::text as config, p.woken_at,
+       extract(epoch from b.open_until - (select clock.at from clock))::float8 as breaker_left_s,
        exists (select from unnest('{0,1,2,3}'::int2[]) as l (level)
                 cross join lateral (
                   select from actiond.action a
@@ -18,4 +21,4 @@ select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurre
                      and a.next_eligible_at <= (select clock.at from clock)
                    limit 1) x) as due,
        settings.all_of_them as settings
-  from settings left join actiond.processor p on true
+  from settings left join actiond.processor p on true left join actiond.brake b on b.processor = p.name

@@ -5,7 +5,8 @@
 -- its index is: without that Postgres takes a limit for a reason to begin at the front of the table.
 --   $1 count at most int
 --   returns processor, registered boolean, enabled, due, oldest_due_s, scheduled, running, failed, completed_5min,
---     failed_5min, retried_5min, live_daemons int
+--     failed_5min, retried_5min, live_daemons int; rate (NULL = none), token_in_s (until it allows a row), breaker
+--     (closed, open, probing; NULL = none), probe_in_s, breaker_failed, breaker_outcomes int: what opened it
 --   called by: read.status
 with recursive clock as materialized (select actiond.now() as at),
 waiting as (
@@ -50,9 +51,11 @@ select n.name as processor, p.name is not null as registered,
        coalesce(rates.completed, 0)::int as completed_5min, coalesce(rates.failed, 0)::int as failed_5min,
        coalesce(rates.retried, 0)::int as retried_5min,
        (select count(*) from actiond.daemon d, clock
-         where d.ended_at is null and d.lease_until > clock.at and n.name = any(d.processors))::int as live_daemons
+         where d.ended_at is null and d.lease_until > clock.at and n.name = any(d.processors))::int as live_daemons,
+       b.rate, b.token_in_s, b.breaker, b.probe_in_s, b.failed as breaker_failed, b.outcomes as breaker_outcomes
   from names n
   left join actiond.processor p on p.name = n.name
+  left join actiond.brake_list b on b.processor = n.name
   left join running r on r.processor = n.name
   left join rates on rates.processor = n.name
  order by n.name

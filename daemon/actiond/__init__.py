@@ -17,7 +17,7 @@ from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.job_builder import Job, JobBuilder
 from actiond.postgres.statements import Statements
 from actiond.words.duration import seconds
-from actiond.words.errors import PayloadInvalid, ProcessorInvalid
+from actiond.words.errors import PayloadInvalid, ProcessorInvalid, WorkerDied
 from actiond.words.outcome import (
     ALLOW_RETRY,
     KEEP_ALIVE,
@@ -63,6 +63,7 @@ __all__ = [
     "Totals",
     "Waiting",
     "Walk",
+    "WorkerDied",
     "around",
     "batch_job",
     "batch_processor",

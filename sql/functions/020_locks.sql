@@ -5,7 +5,8 @@
 --   sentinel  key = hash of the processor. The one daemon that may hold the bell.
 --   daemon    key = daemon id. Held by the session that beats: free = that process is gone.
 --   migrate   key = 0. One migration at a time.
---   slots     key = hash of the processor. Claims of a processor with a global concurrency, one at a time.
+--   slots     key = hash of the processor. What bounds a processor over all daemons (calls at once, a rate, a breaker) is
+--             read and changed by one at a time.
 create or replace function actiond.lock_class(what text) returns integer
 language sql immutable parallel safe
 as $$

@@ -30,21 +30,29 @@ begin
   perform set_config('actiond.verb', '', true), set_config('actiond.reason', '', true);
 end $$;
 
--- resume('welcome'), resume(): the opposite.
+-- resume('welcome'), resume(): the opposite. By name it closes an open breaker, too: `closed`.
 create or replace function actiond.resume(processor text default null, reason text default null)
-returns table (name text, before jsonb, after jsonb)
+returns table (name text, before jsonb, after jsonb, closed boolean)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  was_open boolean;
 begin
   perform set_config('actiond.verb', 'resume', true), set_config('actiond.reason', coalesce(reason, ''), true);
   if processor is null then
-    return query select * from actiond.write_setting('paused', 'false');
+    return query select w.*, false from actiond.write_setting('paused', 'false') w;
   else
     perform actiond.known_processor(processor);
+    -- Under the lock that claims take: one that is under way would write back what it read.
+    perform pg_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key(processor));
+    update actiond.brake b
+       set recent = '', opened_at = null, open_until = null, failed_probes = 0, probe_run = null
+     where b.processor = resume.processor and b.open_until is not null;
+    was_open := found;
     -- As declared, unless the code itself declares it off.
     return query
-      select w.* from actiond.processor p
+      select w.*, was_open from actiond.processor p
        cross join lateral actiond.write_knob(p.name, 'enabled', case when p.declared ->> 'enabled' = 'false' then 'true' end) w
        where p.name = resume.processor;
   end if;

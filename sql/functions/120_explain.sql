@@ -11,6 +11,9 @@ returns table (
   paused boolean, enabled boolean, registered boolean, uses text, run_on_insert boolean, woken_at timestamptz,
   start_delay_s float8, start_delay_left_s float8,
   daemons jsonb, served boolean,                            -- the last 100 that have not ended
+  rate text, token_in_s float8,                             -- see the view actiond.brake_list
+  breaker text, breaker_opened_at timestamptz, probe_in_s float8, breaker_failed integer, breaker_outcomes integer,
+  failed_probes integer,
   calls integer, global_limit integer,                      -- open calls over all daemons
   places integer, room integer,                             -- on the daemons that live and serve it
   suspects_turn boolean, locked_by integer, locked_by_name text,
@@ -82,7 +85,8 @@ select clock.at, it.is_now, it.processor, it.priority, it.next_eligible_at,
                    - extract(epoch from clock.at - greatest(it.next_eligible_at, it.created_at))) else 0 end::float8,
        (select coalesce(jsonb_agg(jsonb_build_object('id', d.id, 'host', d.host, 'pid', d.pid, 'seen_s', d.seen_s,
                  'lives', d.lives, 'serves', d.serves, 'processors', d.processors) order by d.id), '[]') from daemons d),
-       exists (select from serving),
+       exists (select from serving), brake.rate, brake.token_in_s, brake.breaker, brake.opened_at, brake.probe_in_s,
+       brake.failed, brake.outcomes, brake.failed_probes,
        (select coalesce(sum(o.calls), 0) from open o)::int, policy.global_limit,
        (select sum(s.concurrency) from serving s)::int,
        (select sum(greatest(0, s.concurrency - s.calls)) from serving s where s.concurrency is not null)::int,
@@ -109,6 +113,7 @@ select clock.at, it.is_now, it.processor, it.priority, it.next_eligible_at,
   from clock
  cross join it
  cross join policy
+  left join actiond.brake_list brake on brake.processor = policy.name
   left join actiond.daemon w on w.id = it.claimed_by and it.is_now = 'running'
   left join lateral (
     select h.by, h.at, h.detail from actiond.history_list h
@@ -156,17 +161,23 @@ select r.reason, r.meaning, jsonb_strip_nulls(r.facts)
     (11, 'not_woken', 'the processor runs only when it is woken, and was not since the row fell due',
         f.due and not f.run_on_insert and (f.woken_at is null or f.woken_at < f.due_at),
         jsonb_build_object('woken_at', f.woken_at, 'due_at', f.due_at)),
-    (12, 'locked', 'another session holds a lock on the row', f.due and f.locked_by is not null,
+    (12, 'breaker', 'its breaker is open: too many of its latest outcomes are failures',
+        f.due and (f.breaker = 'probing' or f.breaker = 'open' and f.probe_in_s > 0),
+        jsonb_build_object('opened_at', f.breaker_opened_at, 'failed', f.breaker_failed, 'outcomes', f.breaker_outcomes,
+                           'failed_probes', f.failed_probes, 'probing', f.breaker = 'probing', 'probe_in_s', f.probe_in_s)),
+    (13, 'locked', 'another session holds a lock on the row', f.due and f.locked_by is not null,
         jsonb_build_object('pid', f.locked_by, 'application', f.locked_by_name)),
-    (13, 'global_limit', 'the limit over all daemons is reached', f.due and f.calls >= f.global_limit,
+    (14, 'rate', 'the rate over all daemons is reached', f.due and f.token_in_s > 0,
+        jsonb_build_object('rate', f.rate, 'token_in_s', f.token_in_s)),
+    (15, 'global_limit', 'the limit over all daemons is reached', f.due and f.calls >= f.global_limit,
         jsonb_build_object('calls', f.calls, 'limit', f.global_limit)),
-    (14, 'concurrency', 'every place of its processor is taken', f.due and f.room <= 0,
+    (16, 'concurrency', 'every place of its processor is taken', f.due and f.room <= 0,
         jsonb_build_object('calls', f.calls, 'places', f.places)),
-    (15, 'suspect', 'daemons died on it, and another such row has its turn', f.due and not f.suspects_turn,
+    (17, 'suspect', 'daemons died on it, and another such row has its turn', f.due and not f.suspects_turn,
         jsonb_build_object('crashes', f.crashes)),
-    (16, 'start_delay', 'the processor waits for a burst to gather', f.due and f.start_delay_left_s > 0,
+    (18, 'start_delay', 'the processor waits for a burst to gather', f.due and f.start_delay_left_s > 0,
         jsonb_build_object('start_delay_s', f.start_delay_s, 'left_s', f.start_delay_left_s)),
-    (17, 'behind', 'other rows come first', f.due and f.ahead > 0,
+    (19, 'behind', 'other rows come first', f.due and f.ahead > 0,
         jsonb_build_object('ahead', f.ahead, 'per_s', f.per_s)))
     as r (place, reason, meaning, holds, facts)
  where r.holds

@@ -58,7 +58,8 @@ async def _fill(peopled: Peopled) -> None:
                       state = '"private"', status = case id when 3 then 'failed' else 'completed' end where id > 2"""
         )
         await conn.execute("insert into actiond.history (action_id, event, detail) values (3, 'failed', 'private')")
-        await conn.execute("insert into actiond.processor (name) values ('p')")
+        await conn.execute("insert into actiond.processor (name, breaker) values ('p', 0.5)")
+        await conn.execute("insert into actiond.brake (processor) values ('p')")
         await conn.execute(
             "insert into actiond.run (id, processor, daemon, actions, started_at) values (7, 'p', 7, '{2}', now())"
         )

@@ -305,7 +305,7 @@ class Sleeper:
         if channel == WAKE:
             self.bell.ring()
 
-    def add(self, run_id: int, rows: list[Any]) -> None:
+    def add(self, run_id: int, rows: list[Any], probe: bool = False) -> None:
         self.claimed.update(row.related for row in rows)
         self.in_hand = int(self.gets_busy)
 

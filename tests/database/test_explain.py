@@ -138,12 +138,34 @@ async def not_woken(s: Scene) -> int:
     return (await insert(s.conn))[0]
 
 
+async def breaker(s: Scene) -> int:
+    await set_now(s.conn, NOON)
+    await s.beat()
+    await s.policy("breaker = 0.5")
+    await s.conn.execute(
+        "insert into actiond.brake (processor, recent, opened_at, open_until, failed_probes)"
+        " select 'p', '+-+---', now - interval '3 min', now + interval '27 s', 2 from actiond.now() as now"
+    )
+    return (await insert(s.conn))[0]
+
+
 async def locked(s: Scene) -> int:
     (id_,) = await insert(s.conn)
     other = await s.another_session()
     await other.execute("set application_name = 'somebody''s psql'; begin")
     await other.execute("update actiond.action set related = 'x' where id = $1", id_)
     return id_
+
+
+async def rate(s: Scene) -> int:
+    await set_now(s.conn, NOON)
+    await s.beat()
+    await s.policy("rate = '2/min'")
+    await s.conn.execute(
+        "insert into actiond.brake (processor, tokens, tokens_at) select 'p', 0.25, now - interval '0.5 s'"
+        " from actiond.now() as now"
+    )
+    return (await insert(s.conn))[0]
 
 
 async def global_limit(s: Scene) -> int:
@@ -200,7 +222,12 @@ PROVOKED: dict[str, tuple[Callable[[Scene], Any], str]] = {
         (disabled, "'p' is disabled"),
         (no_daemon, "daemon 1 on here lives and serves p; no daemon ever declared 'pp': did you mean 'p'?"),
         (not_woken, "'p' runs only when it is woken (run_on_insert is off); the last wake was "),
+        (
+            breaker,
+            "3 min ago, as 4 of the latest 6 outcomes were failures; 2 probes failed since; next probe in 27 s",
+        ),
         (locked, " (somebody's psql) has changed the row and not committed"),
+        (rate, "the rate of 'p' is 2/min over all daemons; the next row in 22 s"),
         (global_limit, "1 call of 'p' is open, global_concurrency is 1"),
         (concurrency, "2 calls of 'p' are open, and the daemons that serve it have 2 places"),
         (suspect, "a daemon died on it 2 times: such rows run alone, and another one runs now"),
@@ -246,9 +273,12 @@ async def test_all_reasons_are_told_the_deciding_one_first(scene: Scene) -> None
     await paused(scene)
     await claim(scene.store, limit=1)
     await insert(scene.conn)
+    await breaker(scene)
+    await scene.policy("rate = '2/min'")
+    await scene.conn.execute("update actiond.brake set tokens = 0, tokens_at = actiond.now()")
     id_ = await locked(scene)
     assert [each.name for each in await scene.reasons(id_)] == [
-        "paused", "disabled", "not_woken", "locked", "global_limit", "behind",
+        "paused", "disabled", "not_woken", "breaker", "locked", "rate", "global_limit", "behind",
     ]  # fmt: skip
     await scene.others[-1].execute("rollback")  # type: ignore[index]
     await scene.conn.execute(
@@ -320,6 +350,23 @@ async def test_a_processor_made_of_a_built_in_is_served_by_any_daemon(scene: Sce
 
 
 # Limits
+
+
+async def test_a_breaker_whose_pause_is_over_is_in_the_way_only_while_a_probe_is_under_way(scene: Scene) -> None:
+    (id_,) = await insert(scene.conn)
+    await breaker(scene)
+    await set_now(scene.conn, "2030-01-01 12:00:28+00")
+    await scene.beat()
+    assert await scene.reasons(id_) == []
+    await scene.conn.execute("update actiond.processor set concurrency = 10 where name = 'p'")
+    await insert(scene.conn, priority=0)
+    probe = await claim(scene.store, limit=1)
+    await scene.conn.execute("update actiond.brake set probe_run = $1", probe.run_id)
+    (reason,) = await scene.reasons(id_)
+    assert (reason.name, reason.said.endswith("; a probe is under way")) == ("breaker", True)
+    assert reason.remedy == "close it at once: `actiond resume p`"
+    await scene.policy("breaker = 0")
+    assert await scene.reasons(id_) == []
 
 
 async def test_a_wake_after_the_row_fell_due_lets_it_run(scene: Scene) -> None:

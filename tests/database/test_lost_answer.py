@@ -10,6 +10,7 @@ import pytest
 
 from actiond.postgres.action_store import ActionStore, EndedRun, Parcel
 from actiond.postgres.statements import Statements
+from actiond.rules.bounds import Bounds
 from actiond.words.errors import AnswerLost
 from support.database import eventually
 from support.work import a_claim, blocked, claim, insert, look, outcome, outcomes, run_row, settle, store_of
@@ -129,7 +130,7 @@ async def test_a_run_without_a_claim_needs_no_recovery(conn, pool) -> None:
 async def test_a_claim_within_a_global_limit_is_recovered_in_the_same_way(conn, pool) -> None:
     await insert(conn, 3)
     store = store_of(pool)
-    answer = await store.step_within_limit(Parcel(), a_claim(), limit=2, batch=False)
+    answer = await store.step_within(Parcel(), a_claim(), Bounds(calls=2), batch=False)
     assert [row.id for row in answer.rows] == [1, 2]
     assert await store.recover(answer.run_id) == answer.rows
 

@@ -131,6 +131,14 @@ policies and switches
                                                                       yes   -      -        yes      -      -
   update actiond.setting set updated_by = 'ada'                       yes   -      -        -        -      -
   select actiond.wake('p')                                            yes   yes    -        yes      -      -
+  update actiond.processor set rate = '1/s', burst = 2, breaker = 0.5 yes   -      -        yes      -      -
+  insert into actiond.brake (processor, tokens, tokens_at) values ('q', 1, now())
+                                                                      yes   yes    -        -        -      -
+  update actiond.brake set tokens = 0                                 yes   yes    -        -        -      -
+  update actiond.brake set opened_at = now(), open_until = now()      yes   yes    -        yes      -      -
+  delete from actiond.brake                                           yes   -      -        -        -      -
+  select * from actiond.resume('p')                                   yes   -      -        yes      -      -
+  select * from actiond.brake_list                                    yes   yes    -        yes      yes    -
 functions and roles
   select actiond.ring('p')                                            yes   -      -        -        -      -
   select actiond.call_for_row('pg_catalog.concat', '', '{}')          yes   yes    -        -        -      -

@@ -84,8 +84,9 @@ async def test_a_transaction_of_the_handler_is_one(database: Database, conn: asy
     assert await conn.fetchval("select number from public.written") == 7
 
 
-async def test_a_handler_that_is_not_async_runs(database: Database) -> None:
-    @processor("plain")
+@pytest.mark.parametrize("executor", ["loop", "thread", "process"])
+async def test_a_handler_that_is_not_async_runs(database: Database, executor: str) -> None:
+    @processor("plain", executor=executor)
     def plain(action: Action[int]) -> int:
         return action.data * 2
 

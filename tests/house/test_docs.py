@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from actiond.words.log_lines import COMMON_FIELDS, LogLine
+from actiond.words.log_fields import COMMON_FIELDS
+from actiond.words.log_lines import LogLine
 from house.source import ROOT, short
 
 PAGES = sorted(page for page in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")) if page.exists())

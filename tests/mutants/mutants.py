@@ -6,17 +6,24 @@ found is an error: the text has moved on, and so must this file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import anyio
 import asyncpg
 
+from actiond.batch import process_call
+from actiond.batch.workers import Workers
+from actiond.host import worker_process
+from actiond.host.worker_process import WorkerProcess
 from actiond.loops.bell import Bell
 from actiond.loops.processor_loop import ProcessorLoop
 from actiond.postgres import migrate, statements
 from actiond.postgres.presence import Presence
 from actiond.service.hearing import Hearing
+from actiond.words.errors import WorkerDied
 from mutants.statements import BROKEN
 
 
@@ -100,10 +107,44 @@ def _close_instead_of_terminate() -> None:
     Presence._live = live
 
 
+def _worker_outlives_its_timeout() -> None:
+    WorkerProcess.kill = lambda worker: None
+
+
+def _worker_ends_alone() -> None:
+    worker_process.os = SimpleNamespace(**{**vars(os), "killpg": os.kill})
+
+
+def _death_before_the_beginning_is_charged() -> None:
+    process_call.NotBegun = WorkerDied
+
+
+def _hungry_worker_is_kept() -> None:
+    sound = process_call._fits
+
+    def fits(answer, request):
+        answer.pop("spent", None)
+        return sound(answer, request)
+
+    process_call._fits = fits
+
+
+def _old_code_is_kept() -> None:
+    sound, first = Workers.lent, {}
+    Workers.lent = lambda workers, which, calls: sound(
+        workers, lambda: first.setdefault((id(workers), which().name), which()), calls
+    )
+
+
+def _any_settlement_fits() -> None:
+    process_call._fits = lambda answer, request: True
+
+
 _STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_transitions.py::"
 _SCHEDULES = "tests/database/test_schedules.py::"
 _RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
-_BULK = "tests/database/test_bulk.py::"
+_BRAKES = "tests/database/test_brakes.py::"
+_BULK, _WORKERS = "tests/database/test_bulk.py::", "tests/pure/test_workers.py::"
 
 MUTANTS: dict[str, Mutant] = {
     "no_fence": Mutant(
@@ -217,6 +258,60 @@ MUTANTS: dict[str, Mutant] = {
         "a schedule that is switched on again makes up for the time it was off",
         _function("and new.missed <> 'all' then", "and new.missed = 'none' then"),
         _SCHEDULES + "test_switched_off_nothing_fires_and_on_again_the_past_does_not",
+    ),
+    "tokens_taken_by_several": Mutant(
+        "claims of a processor with a rate do not go one at a time",
+        _statement(
+            "lock_slots", "pg_try_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key($1))", "$1 <> ''"
+        ),
+        _BRAKES + "test_daemons_that_claim_at_once_never_take_a_token_twice",
+    ),
+    "reports_over_each_other": Mutant(
+        "of two reports to a breaker at once one is lost",
+        _statement(
+            "wait_for_slots", "pg_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key($1))", "$1 <> ''"
+        ),
+        _BRAKES + "test_reports_of_several_daemons_open_one_breaker_and_none_is_lost",
+    ),
+    "everybody_probes": Mutant(
+        "a probe that is under way keeps nobody from another",
+        _statement("brake", "(r.finished_at is null or r.finished_at >", "(r.finished_at >"),
+        _BRAKES + "test_while_it_is_open_nothing_is_claimed_and_then_one_probe_over_all_daemons",
+    ),
+    "breaker_undone": Mutant(
+        "an operator closes a breaker while a claim is about to write back what it read",
+        _function("perform pg_advisory_xact_lock(actiond.lock_class('slots'), actiond.lock_key(processor));", ""),
+        _BRAKES + "test_a_claim_under_way_does_not_undo_what_an_operator_did",
+    ),
+    "worker_outlives_its_timeout": Mutant(
+        "the worker of a call that was stopped goes on",
+        _worker_outlives_its_timeout,
+        _WORKERS + "test_a_timeout_ends_the_work_and_all_that_it_started",
+    ),
+    "worker_ends_alone": Mutant(
+        "a worker is killed without what it started",
+        _worker_ends_alone,
+        _WORKERS + "test_a_timeout_ends_the_work_and_all_that_it_started",
+    ),
+    "death_before_the_beginning_is_charged": Mutant(
+        "a row is charged for a worker that died before it had the row",
+        _death_before_the_beginning_is_charged,
+        _WORKERS + "test_a_row_that_was_not_begun_is_not_charged",
+    ),
+    "hungry_worker_is_kept": Mutant(
+        "a worker that keeps too much memory runs the next row",
+        _hungry_worker_is_kept,
+        _WORKERS + "test_too_much_memory_is_an_error_of_that_action_and_its_worker_is_replaced",
+    ),
+    "old_code_is_kept": Mutant(
+        "workers go on with the code from before a reload",
+        _old_code_is_kept,
+        _WORKERS + "test_code_that_was_read_again_gets_new_workers",
+    ),
+    "any_settlement_fits": Mutant(
+        "what a worker answers is believed, whatever it is about",
+        _any_settlement_fits,
+        _WORKERS + "test_an_answer_about_another_row_is_not_believed",
     ),
     "close_instead_of_terminate": Mutant(
         "a dead connection is closed politely",

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from actiond.contract.processor import Source
 from actiond.host import discovery
-from actiond.host.discovery import Sources, find, is_file, load
+from actiond.host.discovery import Sources, find, find_again, is_file, load
 from actiond.words.errors import AuthorError, ProcessorFileBroken, ProcessorInvalid, ProcessorTwice
 
 MAIL = """
@@ -335,3 +336,37 @@ def test_an_error_in_the_code_of_a_built_in_is_one_line() -> None:
     broken = EntryPoint("mine", "json:loads", discovery.BUILT_IN)
     with pytest.raises(ProcessorFileBroken, match=r"json:loads: .*TypeError"):
         discovery.make(broken, "p", {})
+
+
+# In another process.
+
+
+def test_a_file_is_found_again_as_it_was_loaded(write: Any) -> None:
+    path = write(MAIL)
+    source = find([path], packages=False)["mail"].source
+    assert source is not None
+    assert (source.name, source.text) == (path, MAIL.encode())
+    write("def mail(:\n")
+    again = find_again(source, "mail")
+    assert (again.name, again.source) == ("mail", None)
+
+
+def test_a_module_and_an_entry_point_are_found_again(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(MAIL, "a_module_of_mine_again.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = find(["a_module_of_mine_again"], packages=False)["mail"]
+    assert found.source == Source("a_module_of_mine_again")
+    assert find_again(found.source, "mail") is found
+    assert find_again(Source("a_module_of_mine_again:mail"), "mail") is found
+
+
+def test_what_installed_packages_bring_says_where_it_is_found() -> None:
+    assert find([])["actiond.verb"].source == Source("actiond_processors.verb:verb")
+
+
+def test_a_processor_that_is_no_longer_there_is_told(write: Any) -> None:
+    path = write(MAIL)
+    with pytest.raises(ProcessorFileBroken, match="has no processor 'letter' any more"):
+        find_again(Source(path, MAIL.encode()), "letter")

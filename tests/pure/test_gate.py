@@ -31,7 +31,9 @@ STANDING: dict[Shut, dict[str, Any]] = {
 #: These count for a row whose time has come.
 PASSING: dict[Shut, dict[str, Any]] = {
     Shut.NOT_WOKEN: {"woken": False},
+    Shut.BREAKER: {"breaker_left_s": 0.1},
     Shut.LOCKED: {"locked": True},
+    Shut.RATE: {"rate_left_s": 0.1},
     Shut.GLOBAL_LIMIT: {"global_room": 0},
     Shut.CONCURRENCY: {"room": 0},
     Shut.SUSPECT: {"suspects_turn": False},
@@ -93,6 +95,11 @@ def test_the_bound_of_unsaved_outcomes_is_where_it_shuts() -> None:
 def test_a_row_that_is_due_this_moment_is_due() -> None:
     assert shut(Circumstances(due_in_s=0.0)) == []
     assert shut(Circumstances(room=1, global_room=1)) == []
+
+
+def test_a_breaker_whose_pause_is_over_lets_one_through_and_shuts_until_that_has_an_outcome() -> None:
+    assert shut(Circumstances(breaker_left_s=0.0)) == []
+    assert shut(Circumstances(breaker_left_s=-1.0, probing=True)) == [Shut.BREAKER]
 
 
 def test_a_reason_can_be_read_by_people_and_by_programs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -115,13 +116,18 @@ def test_mappings_that_are_dicts_are_stored() -> None:
 class Moody(dict[str, Any]):
     """A lazy mapping whose source has gone away."""
 
+    raises: type[BaseException] = RuntimeError
+
     def items(self) -> Any:
-        raise RuntimeError("connection closed")
+        raise self.raises("connection closed")
 
 
-def test_a_value_whose_own_code_fails_is_refused_like_any_other() -> None:
-    with pytest.raises((ValueError, TypeError)):
-        dumps(Moody(a=1))
+@pytest.mark.parametrize("raises", [RuntimeError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_value_whose_own_code_fails_is_refused_like_any_other(raises: type[BaseException]) -> None:
+    value = Moody(a=1)
+    value.raises = raises
+    with pytest.raises(ValueError, match=f"{raises.__name__}: connection closed"):
+        dumps(value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "nope", '{"a":}', "1 2", "[" + "9" * 5000 + "]"])

@@ -27,7 +27,8 @@ from actiond.host.log import LibraryHandler, about, configure, get_logger
 from actiond.host.log_format import LEVELS
 from actiond.host.log_repeats import RepeatLimiter
 from actiond.host.log_writer import LineWriter
-from actiond.words.log_lines import COMMON_FIELDS, LogLine
+from actiond.words.log_fields import COMMON_FIELDS
+from actiond.words.log_lines import LogLine
 
 DAEMON = Path(log_module.__file__).parents[1]
 log = get_logger()

@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiond.contract.policy import KNOBS, Policy, as_stored, declared
+from actiond.rules.bounds import Bounds
+from actiond.rules.breaker import BreakerPolicy
+from actiond.rules.rate import Rate
 from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
-DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay")
+DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause")
 
 
 def test_what_an_author_writes_is_checked_and_in_seconds() -> None:
@@ -58,6 +61,18 @@ def test_what_an_author_writes_is_checked_and_in_seconds() -> None:
         ("backoff", None),
         ("history", "some"),
         ("history", ["all"]),
+        ("rate", "fast"),
+        ("rate", 100),
+        ("burst", 0),
+        ("breaker", 1.01),
+        ("breaker", -0.1),
+        ("breaker", True),
+        ("breaker", float("nan")),
+        ("breaker", None),
+        ("breaker_outcomes", 0),
+        ("breaker_outcomes", 1001),
+        ("breaker_pause", 0),
+        ("breaker_max_pause", "0 s"),
         ("enabled", 1),
         ("run_on_insert", "no"),
         ("config", None),
@@ -82,6 +97,13 @@ def test_a_wrong_value_is_refused_and_its_knob_is_named(knob: str, value: Any) -
         ("timeout", "1 ms"),
         ("config", {"a": 1}),
         ("enabled", False),
+        ("rate", None),
+        ("rate", "1/s"),
+        ("burst", None),
+        ("burst", 1_000_000),
+        ("breaker", 0),
+        ("breaker", 1),
+        ("breaker_outcomes", 1),
     ],
 )
 def test_a_value_at_its_bound_is_taken(knob: str, value: Any) -> None:
@@ -115,12 +137,26 @@ def test_the_rules_of_settlement_come_from_the_knobs() -> None:
     assert (rules.retry.max_interval_s, rules.history) == (3.0, "all")
 
 
+def test_the_bounds_of_a_claim_come_from_the_knobs() -> None:
+    assert Policy().bounds == Bounds()
+    assert not Policy().bounds.at_each_claim
+    bounds = Policy(global_concurrency=3, rate="10/s", burst=7, breaker=0.5, breaker_pause=2.0).bounds
+    assert bounds == Bounds(3, Rate(10.0, 7), BreakerPolicy(0.5, 20, 2.0, 1800.0))
+    assert bounds.at_each_claim
+    assert not Policy(breaker=0.5).bounds.at_each_claim  # asked only while it is open
+
+
+def test_an_operator_can_take_a_declared_rate_and_a_declared_breaker_away() -> None:
+    policy = Policy(rate="10/s", breaker=0.5)
+    assert policy.overridden({"rate": "none", "breaker": 0.0}).bounds == Bounds()
+    assert policy.overridden({"rate": None, "breaker": None}).bounds == policy.bounds
+
+
 def test_what_is_stored_can_be_read_by_people_and_by_postgres() -> None:
     stored = as_stored(Policy(retry_interval=90.0, timeout=0.5))
     assert stored["retry_interval"] == "90 s"
     assert stored["timeout"] == "0.5 s"
-    assert "global_concurrency" not in stored
-    assert stored.keys() == set(KNOBS) - {"global_concurrency"}
+    assert stored.keys() == set(KNOBS) - {"global_concurrency", "rate", "burst"}
 
 
 def test_only_what_an_author_gave_is_stored_as_declared() -> None:

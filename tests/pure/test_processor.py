@@ -414,6 +414,68 @@ def test_an_annotation_that_is_no_python_is_refused() -> None:
         processor("mail")(handler)
 
 
+# Where it runs.
+
+
+async def waiting(action: Any) -> None: ...
+
+
+def at_once(action: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "executor", "chosen"),
+    [
+        (waiting, None, "loop"),
+        (at_once, None, "thread"),
+        (waiting, "loop", "loop"),
+        (at_once, "loop", "loop"),
+        (at_once, "thread", "thread"),
+        (waiting, "process", "process"),
+        (at_once, "process", "process"),
+    ],
+)
+def test_a_handler_runs_where_its_author_says(handler: Any, executor: str | None, chosen: str) -> None:
+    made = processor("mail", executor=executor)(handler)
+    assert (made.executor, made.memory_mb) == (chosen, None)
+    assert "executor" not in made.given
+
+
+def test_a_worker_process_may_have_a_limit_of_its_own() -> None:
+    assert processor("mail", executor="process", memory_mb=512)(at_once).memory_mb == 512
+
+
+@pytest.mark.parametrize(
+    ("makes", "handler", "says", "said"),
+    [
+        (processor, at_once, {"executor": "gpu"}, "executor: one of loop, thread, process, not 'gpu'"),
+        (processor, at_once, {"executor": 1}, "executor: one of loop, thread, process, not 1"),
+        (
+            processor,
+            waiting,
+            {"executor": "thread"},
+            "executor='thread' is for plain functions: leave the `async` away",
+        ),
+        (batch_processor, waiting, {"executor": "process"}, "executor='process' is for @processor, one action a call"),
+        (
+            processor,
+            at_once,
+            {"memory_mb": 512},
+            "memory_mb is a limit of worker processes: say",
+        ),
+        (processor, at_once, {"executor": "process", "memory_mb": 1}, "memory_mb: a whole number from 64 to 1,000,000"),
+        (processor, at_once, {"executor": "process", "memory_mb": True}, "memory_mb: a whole number"),
+        (processor, at_once, {"executor": "process", "memory_mb": "512"}, "memory_mb: a whole number"),
+    ],
+    ids=["unknown", "a number", "async in a thread", "a batch", "memory of a thread", "too little", "yes", "text"],
+)
+def test_what_cannot_run_there_is_refused_at_the_declaration(makes: Any, handler: Any, says: Any, said: str) -> None:
+    with pytest.raises(ProcessorInvalid) as refused:
+        makes("mail", **says)(handler)
+    assert said in str(refused.value)
+    assert f"'mail' at {here(handler)}: " in str(refused.value)
+
+
 # Payloads.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -94,6 +95,16 @@ def test_an_exponential_delay_is_used_for_charged_failures_only() -> None:
     doubling = {"retries": 5, "interval_s": 10.0, "backoff": "exponential"}
     assert settled(Failed("no"), retries_left=3, **doubling).delay_s == 40.0
     assert settled(Failed("no", KEEP_ALIVE), retries_left=3, **doubling).delay_s == 10.0
+
+
+@pytest.mark.parametrize("behavior", RetryBehavior)
+@pytest.mark.parametrize("left", [None, 0, 2])
+def test_a_failure_of_a_probe_costs_nothing_unless_it_is_final(behavior: RetryBehavior, left: int | None) -> None:
+    probing = replace(rules(), charged=False)
+    said = settle(a_row(retries_left=left), 7, Failed("no", behavior), probing, jitter=0.0)
+    as_kept_alive = settled(Failed("no", KEEP_ALIVE), retries_left=left)
+    as_dead = settled(Failed("no", SUDDEN_DEATH), retries_left=left)
+    assert said == (as_dead if behavior is SUDDEN_DEATH else as_kept_alive)
 
 
 def test_no_outcome_is_a_charged_failure() -> None:

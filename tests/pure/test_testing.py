@@ -82,6 +82,19 @@ async def test_a_handler_that_may_be_called_again_is_as_in_the_daemon() -> None:
     assert sizes == [4, 2, 2, 1, 1]
 
 
+@pytest.mark.parametrize("executor", ["loop", "thread", "process"])
+async def test_a_handler_runs_in_the_process_of_the_test_whatever_its_executor(executor: str) -> None:
+    seen: list[int] = []
+
+    @processor("counts", executor=executor)
+    def counts(action: Action[int]) -> int:
+        seen.append(action.data)
+        return action.data * 2
+
+    assert [each.result for each in await run_batch(counts, [1, 2])] == [2, 4]
+    assert seen == [1, 2]
+
+
 async def test_an_empty_config_is_a_config() -> None:
     @batch_processor("configured", config={"url": "declared"})
     async def configured(batch: Batch[Any]) -> None:

@@ -15,7 +15,7 @@ from actiond.postgres.read import Status
 
 EACH: dict[str, Any] = {
     "registered": True, "enabled": True, "due": 0, "oldest_due_s": None, "scheduled": 0, "running": 0, "failed": 0,
-    "completed_5min": 0, "failed_5min": 0, "retried_5min": 0, "live_daemons": 1,
+    "completed_5min": 0, "failed_5min": 0, "retried_5min": 0, "live_daemons": 1, "breaker": None, "token_in_s": None,
 }  # fmt: skip
 DAEMON = {"id": 1, "host": "here", "alive": True, "seen_s": 0.1}
 
@@ -147,6 +147,20 @@ def test_what_is_wrong_has_a_color() -> None:
     assert [code for line in lines[3:6] for code in ("\x1b[7m", "\x1b[33m", "\x1b[31m") if code in line] == [
         "\x1b[7m", "\x1b[33m", "\x1b[31m",
     ]  # fmt: skip
+
+
+def test_what_holds_a_processor_back_stands_behind_its_name() -> None:
+    lines = drawn(
+        View(),
+        status(
+            {"processor": "a", "breaker": "open", "enabled": False},
+            {"processor": "b", "breaker": "open", "due": 2},
+            {"processor": "c", "breaker": "closed", "due": 2, "token_in_s": 0.5},
+            {"processor": "d", "token_in_s": 0.5},
+        ),
+    )
+    said = (line.split("  ")[0] for line in lines[3:7])
+    assert sorted(said) == ["a (disabled)", "b (breaker open)", "c (rate reached)", "d"]
 
 
 @pytest.mark.parametrize(

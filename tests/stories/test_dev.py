@@ -97,17 +97,23 @@ async def greeted(connection: asyncpg.Connection) -> str:
     return await eventually(lambda: connection.fetchval(sql, asked))
 
 
-async def test_changed_code_serves_and_broken_code_leaves_the_old_one(dev: Callable[..., Dev], folder: Path) -> None:
-    daemon, file = dev(), folder / "processors.py"
+@pytest.mark.parametrize("executor", ["thread", "process"])
+async def test_changed_code_serves_and_broken_code_leaves_the_old_one(
+    dev: Callable[..., Dev], folder: Path, executor: str
+) -> None:
+    file = folder / "processors.py"
+    code = CODE.replace('"greet"', f'"greet", executor={executor!r}')
+    file.write_text(code)
+    daemon = dev()
     connection = await daemon.connect()
     assert await greeted(connection) == "hello"
-    file.write_text(CODE.replace("hello", "howdy"))  # of the same length, perhaps in the same second
+    file.write_text(code.replace("hello", "howdy"))  # of the same length, perhaps in the same second
     await daemon.says("processor_reloaded", processor="greet")
     assert await greeted(connection) == "howdy"
     file.write_text("def greet(:\n")
     await daemon.says("processor_reload_failed")
     assert await greeted(connection) == "howdy"
-    file.write_text(CODE.replace("hello", "good morning"))
+    file.write_text(code.replace("hello", "good morning"))
     await daemon.says("processor_reloaded", times=2, processor="greet")
     assert await greeted(connection) == "good morning"
     await connection.close()

@@ -125,7 +125,7 @@ async def test_metrics_are_those_of_the_vocabulary_with_their_kinds_labels_and_h
         labels = {name for sample in family.samples for name in sample.labels} - {"le"}
         assert labels == set(metric.labels), metric
         processors = {sample.labels["processor"] for sample in family.samples if "processor" in sample.labels}
-        assert processors <= {"one", "many", "long", "within", "blocks", "actiond.verb"}
+        assert processors <= {"one", "many", "long", "within", "blocks", "actiond.plan", "actiond.verb"}
     assert (await get(at, "/metrics", Accept="application/openmetrics-text; version=1.0.0")).text.endswith("# EOF\n")
 
 

@@ -201,7 +201,7 @@ async def test_a_reload_serves_new_code_and_keeps_the_old_when_it_does_not_load(
     await until(conn, before, "running")
     changed_to(VERSION.format(version=2) + "\n\n@processor('another')\nasync def another(action): ...\n")
     await daemon.says("processor_reloaded", processor="greet")
-    await daemon.says("daemon_reloaded", processors=["actiond.verb", "another", "greet"])
+    await daemon.says("daemon_reloaded", processors=["actiond.plan", "actiond.verb", "another", "greet"])
     assert await greeting() == "2"
     await until(conn, await ask(conn, "another"), "completed")
     changed_to("def broken(:\n")
@@ -251,7 +251,7 @@ async def test_systemd_hears_of_every_step_of_a_life(db, conn, start, processor_
     await eventually(lambda: systemd.hears("READY=1", times=2))
     assert "RELOADING=1" in systemd.heard[: len(systemd.heard) - systemd.heard[::-1].index("READY=1")]
     await until(conn, await ask(conn, "endless"), "running")
-    await eventually(lambda: systemd.hears("STATUS=7 processors, 1 calls running"))
+    await eventually(lambda: systemd.hears("STATUS=8 processors, 1 calls running"))
     daemon.signal(signal.SIGTERM)
     assert await daemon.ends(within_s=15) == 0
     assert systemd.hears("STOPPING=1")

@@ -138,7 +138,13 @@ async def test_a_retry_of_thirty_thousand_is_interrupted_and_killed_and_still_ex
             or 0
         )
 
+    gone = (
+        "select not exists (select from pg_stat_activity"
+        " where application_name = 'actiond cli' and datname = current_database())"
+    )
+
     async def interrupted(number: signal.Signals) -> tuple[int, str]:
+        await eventually(lambda: conn.fetchval(gone))  # the server may yet commit what an ended command has sent
         before = await changed()
         process = subprocess.Popen(  # noqa: ASYNC220 - at once
             [*COMMAND, *command, "--yes"],

@@ -6,7 +6,7 @@ A batch processor that may be called again (`isolate`) is: should its handler ra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch, Transactions
 from actiond.contract.hooks import Enterable
 from actiond.contract.processor import Processor
-from actiond.words.claimed import ClaimedRow
+from actiond.words.claimed import ClaimedRow, Settlement
 
 
 @dataclass(slots=True)
@@ -30,6 +30,7 @@ class Outcomes:
     dropped: list[ClaimedRow]  # the lease was lost: nothing is written for these
     ended: Ended | None  # None: no payload fit, so there was no call
     isolated: Isolated | None = None  # the handler raised and was called again
+    settled: list[Settlement] = field(default_factory=list)  # by the worker process where the handler ran
 
 
 async def run_rows(

@@ -1,5 +1,7 @@
 """One handler call: in the event loop or in a thread, inside a deadline, and whatever it raises stays here.
 
+A call in a worker process is one in the event loop that waits for the worker (see process_call).
+
 A call is stopped by cancelling its task once. A handler that goes on all the same is a runaway: after a grace
 time its actions are settled without it and its place is written off, because nothing can end it from outside.
 
@@ -58,9 +60,12 @@ class Call:
         timeout_s: float,
         runaway: Callable[[Call], None],
         threads: anyio.CapacityLimiter | None = None,
+        *,
+        is_async: bool | None = None,
     ) -> None:
         self._handler = handler
         self._in_loop = in_loop
+        self._is_async = in_loop if is_async is None else is_async
         self._timeout_s = timeout_s
         self._runaway = runaway
         self._threads = threads
@@ -75,6 +80,13 @@ class Call:
         self.abandoned = False
         #: What became of the actions, given how the call ended. Set before the call.
         self.collect: Callable[[Ended], Any] = lambda ended: None
+        #: Somebody took this action away; set where the handler cannot see that by itself.
+        self.withdraw: Callable[[int], None] = lambda action_id: None
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The one that runs it; None before and after."""
+        return self._task
 
     @property
     def running_s(self) -> float:
@@ -152,7 +164,8 @@ class Call:
     async def called(self, argument: Any) -> Any:
         """Just the handler, in the loop or in a thread; raises what it raises."""
         if self._in_loop:
-            return _no_coroutine(await self._handler(argument))
+            given = self._handler(argument)
+            return _no_coroutine(await given if self._is_async else given)
         in_thread = functools.partial(self._in_thread, argument)
         value, error = await anyio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._threads)
         if error is not None:

@@ -14,16 +14,19 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import anyio.lowlevel
 
 from actiond.batch import told
-from actiond.batch.batch_run import Outcomes, run_rows
-from actiond.batch.call import GRACE_S, Call, Stop
+from actiond.batch.batch_run import Outcomes
+from actiond.batch.call import Call, Stop
+from actiond.batch.calling import Calling, place, thread_left
 from actiond.batch.execute_each import HandlerDatabase
 from actiond.batch.finalizers import Finalizers
+from actiond.batch.process_call import Lent
 from actiond.batch.run import Run, Work
-from actiond.batch.shared import Shared as Shared
+from actiond.batch.shared import Shared
 from actiond.batch.write_back import WriteBack
 from actiond.contract import home
 from actiond.contract.policy import Policy
@@ -38,7 +41,7 @@ from actiond.words.claimed import ClaimedRow, Settlement
 
 #: Handlers that never wait would keep the loop from claiming ahead while they run.
 AT_A_STRETCH_S = 0.002
-_UNTRACED = nullcontext()
+_NOTHING = nullcontext()
 
 
 class Crew:
@@ -61,8 +64,8 @@ class Crew:
         self._shared = shared
         self._ring = ring
         shared.suspects.rings.append(ring)
-        self._finalizers = Finalizers(shared, lambda: self.policy.timeout, ring)
-        writer.saved = self._finalizers.saved
+        self.finalizers = Finalizers(shared, lambda: self.policy.timeout, ring)
+        writer.saved = self.finalizers.saved
         self.take(processor)
         self._ready: deque[Work] = deque()
         self._placing: set[Work] = set()  # taken by a worker that waits for a place on the daemon
@@ -70,19 +73,19 @@ class Crew:
         self._workers = 0
         self._runs: dict[int, Run] = {}
         self._apart: dict[int, list[Work]] = {}  # the run of suspects whose turn it is, until it is alone
-        self._unwelcome: dict[int, list[Work]] = {}  # suspects that must go back: it is not their turn
+        self._unwelcome: dict[int, list[Work]] = {}  # what must go back: suspects out of turn, put_back
 
     def take(self, processor: Processor) -> None:
         """From the next call on."""
         self.processor = processor
         self._arounds = home.arounds(processor, self._shared.arounds)
-        self._finalizers.finalize = processor.finalize
+        self.finalizers.finalize = processor.finalize
 
     @property
     def in_hand(self) -> int:
         """Calls running and waiting to start, and runs that are being finalized."""
         apart = sum(map(len, (*self._apart.values(), *self._unwelcome.values())))
-        return len(self._ready) + len(self._placing) + len(self._calls) + apart + self._finalizers.in_hand
+        return len(self._ready) + len(self._placing) + len(self._calls) + apart + self.finalizers.in_hand
 
     @property
     def running(self) -> int:
@@ -90,14 +93,16 @@ class Crew:
         return len(self._calls)
 
     @property
-    def finalizing(self) -> int:
-        """Runs that are over and whose finalizer has not ended."""
-        return self._finalizers.in_hand
-
-    @property
     def calls(self) -> set[Call]:
         """Of handlers and of finalizers, those that run."""
-        return {*self._calls, *self._finalizers.calls}
+        return {*self._calls, *self.finalizers.calls}
+
+    def holding(self, task: asyncio.Task[Any]) -> dict[str, str | int] | None:
+        """What the call that this task runs is about; None: it runs none of ours. From any thread."""
+        for call, work in list(self._calls.items()):
+            if call.task is task:
+                return told.about(work)
+        return None
 
     def asking(self) -> AbstractContextManager[bool]:
         """Around a claim and `add`: may it bring rows that daemons died on?"""
@@ -108,12 +113,12 @@ class Crew:
         """Ids of runs that have rows here."""
         return list(self._runs)
 
-    def add(self, run_id: int, rows: Sequence[ClaimedRow]) -> None:
+    def add(self, run_id: int, rows: Sequence[ClaimedRow], probe: bool = False) -> None:
         """The rows of one claim."""
-        run = Run.of(run_id, self.processor.name, rows)
+        run = Run.of(run_id, self.processor.name, rows, probe)
         self._runs[run_id] = run
         self._tally.brought(rows, run.waits)
-        self._finalizers.claimed(run)
+        self.finalizers.claimed(run)
         told.claimed(run)
         works = [Work(run, list(rows))] if self.processor.batch else [Work(run, [row]) for row in rows]
         self._apart[run_id] = works
@@ -127,12 +132,15 @@ class Crew:
         """A person canceled or held this action, or its claim was lost: let the handler see it."""
         if run_id in self._runs:
             self._runs[run_id].withdrawn.add(action_id)
+        for call, work in self._calls.items():
+            if work.run.id == run_id:
+                call.withdraw(action_id)
 
     def stop_calls(self, why: Stop) -> int:
         """Cancel what runs; gives how many calls that were."""
         for call in list(self._calls):
             call.stop(why)
-        return len(self._calls) + (self._finalizers.stop(why) if why is Stop.DRAIN else 0)
+        return len(self._calls) + (self.finalizers.stop(why) if why is Stop.DRAIN else 0)
 
     async def give_back(self) -> int:
         """What never started goes back, uncharged."""
@@ -143,12 +151,19 @@ class Crew:
         self._apart.clear()
         return returned + await self._return(works)
 
+    def put_back(self) -> None:
+        """What waits to start goes back at the next look. Not suspects: they have their turn."""
+        going = set(self._unwelcome)
+        for work in [each for each in self._ready if not each.suspect and each.run.id not in going]:
+            self._ready.remove(work)
+            self._unwelcome.setdefault(work.run.id, []).append(work)
+
     async def give_back_unwelcome(self) -> int:
-        """Suspects that came while others have their turn."""
+        """Suspects that came while others have their turn, and what was put back."""
         returned = 0
         for run_id, works in list(self._unwelcome.items()):
             returned += await self._return(works)
-            if self._unwelcome.pop(run_id, None):
+            if self._unwelcome.pop(run_id, None) and works[0].suspect:
                 self._shared.suspects.gone()
         return returned
 
@@ -168,13 +183,12 @@ class Crew:
 
     def forget(self) -> None:
         """The claims were lost: whatever is here is no longer ours."""
-        self._placing.clear()
-        self._ready.clear()
-        self._apart.clear()
-        for _ in range(len(self._unwelcome)):
+        for each in (self._placing, self._ready, self._apart):
+            each.clear()
+        for _ in range(sum(works[0].suspect for works in self._unwelcome.values())):
             self._shared.suspects.gone()
         self._unwelcome.clear()
-        self._finalizers.forget()
+        self.finalizers.forget()
         for run in list(self._runs.values()):
             self._close(run)
         self.stop_calls(Stop.CUT_OFF)
@@ -206,56 +220,54 @@ class Crew:
                     continue
                 work = self._ready.popleft()
                 self._placing.add(work)
-                async with self._shared.calls or nullcontext():
+                async with place(self.processor, self._shared) as lent:
                     if work in self._placing:  # else its claim was lost or given back while it waited
                         self._placing.remove(work)
-                        abandoned = await self._one(work)
+                        abandoned = await self._one(work, lent)
         finally:
             if not abandoned:  # a runaway's place was written off when it was found out
                 self._workers -= 1
                 self._ring()
 
-    async def _one(self, work: Work) -> bool:
+    async def _one(self, work: Work, lent: Lent | None) -> bool:
         """One call and its settlements; True if it was abandoned meanwhile."""
-        policy, scope = self.policy, work.run.scope()
-        call = Call(
-            self.processor.handler, self.processor.is_async, policy.timeout, self._runaway, self._shared.threads
-        )
+        processor, policy, scope = self.processor, self.policy, work.run.scope()
+        rules, shared = work.run.rules(policy.rules), self._shared
+        calling = Calling.of(processor, policy.timeout, lent, self._runaway, shared)
+        call = calling.call
         self._calls[call] = work
         set_about(told.about(work))  # also for what libraries log inside
-        shared, landed = self._shared, partial(self._landed, work)
-        redaction.hide(self.processor.redact, work.payloads)
-        database = partial(HandlerDatabase, shared.handler_pool, self._store, policy.rules, landed)
+        landed = partial(self._landed, work)
+        redaction.hide(processor.redact, work.payloads)
+        database = partial(HandlerDatabase, shared.handler_pool, self._store, rules, landed)
         if shared.tracing is not None:
-            work.spans = shared.tracing.call(work, self.processor.batch)
+            work.spans = shared.tracing.call(work, processor.batch)
         try:
-            with work.spans or _UNTRACED:
-                outcomes = await run_rows(
-                    self.processor, policy.config, work.rows, scope, call, database, self._arounds
-                )
+            with work.spans or _NOTHING:
+                about = (policy.config, rules, work.rows, scope, database)
+                outcomes = await calling.run(*about, self._arounds)
         finally:
             self._calls.pop(call, None)
         if call.left_a_thread:
-            self._thread_left(call, work)
-        if call.abandoned:
-            return True
-        self._settle(work, outcomes)
-        return False
+            thread_left(call, self._shared, partial(told.runaway, self._tally, call, work))
+        if not call.abandoned:
+            self._settle(work, outcomes)
+        return call.abandoned
 
     def _settle(self, work: Work, outcomes: Outcomes) -> None:
-        ended, rules = outcomes.ended, self.policy.rules
+        ended, rules = outcomes.ended, work.run.rules(self.policy.rules)
         took_s = ended.took_s if ended else 0.0
-        self._finalizers.call_ended(work.run.id, ended)
+        self.finalizers.call_ended(work.run.id, ended)
         if ended is not None:
             self.speed.ended(took_s)
             told.ended(self._tally, work, ended, self.policy.timeout, outcomes.isolated)
-        settlements = [
+        settlements = outcomes.settled + [
             settle(row, work.run.id, outcome, rules, random.random())  # noqa: S311 - jitter
             for row, outcome in outcomes.decided
         ]
-        for settlement in settlements:
-            if settlement.kind in ("failed", "retried"):
-                told.failed(self.processor.name, settlement)
+        told.failed(self.processor.name, settlements)
+        if self.policy.bounds.breaker is not None:
+            self._shared.settled(self.processor.name, settlements)
         if work.spans is not None:
             work.spans.settled(settlements)
             work.spans.ended(told.in_short(ended))
@@ -272,8 +284,8 @@ class Crew:
     def _landed(self, work: Work, settlements: Sequence[Settlement]) -> None:
         """Committed by the handler itself."""
         self._tally.landed(settlements)
-        self._shared.landed(settlements)
-        self._finalizers.saved(settlements)
+        self._shared.landed(self.processor.name, settlements)
+        self.finalizers.saved(settlements)
         if work.spans is not None:
             work.spans.settled(settlements)
 
@@ -286,15 +298,3 @@ class Crew:
         self._shared.runaway()
         self._hire()
         self._ring()
-
-    def _thread_left(self, call: Call, work: Work) -> None:
-        """Its actions are settled; if it still runs after the grace time it is a runaway like any other."""
-        left = self._shared.left
-        left[:] = [each for each in left if each.left_a_thread] + [call]
-
-        def out_of_grace() -> None:
-            if call.left_a_thread:
-                told.runaway(self._tally, call, work)
-                self._shared.runaway()
-
-        asyncio.get_running_loop().call_later(GRACE_S, out_of_grace)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from actiond.contract.action import Scope
 from actiond.postgres.action_store import EndedRun
+from actiond.rules.settlement import Rules
 from actiond.words.claimed import ClaimedRow, Settlement
 
 BUCKETS = 32  # log2 of milliseconds: up to 2**31 ms, 24 days
@@ -28,15 +29,16 @@ class Run:
     id: int
     processor: str
     open: int  # rows without an outcome
+    probe: bool = False  # of an open breaker
     began_s: float = field(default_factory=time.monotonic)
     withdrawn: set[int] = field(default_factory=set)  # canceled, held or taken away meanwhile
     waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     times: list[int] = field(default_factory=lambda: [0] * BUCKETS)
 
     @classmethod
-    def of(cls, run_id: int, processor: str, rows: Sequence[ClaimedRow]) -> Run:
+    def of(cls, run_id: int, processor: str, rows: Sequence[ClaimedRow], probe: bool = False) -> Run:
         """From the answer of a claim."""
-        run = cls(run_id, processor, len(rows))
+        run = cls(run_id, processor, len(rows), probe)
         waits = run.waits
         for row in rows:
             waits[bucket(row.waited_s)] += 1
@@ -45,6 +47,10 @@ class Run:
     def scope(self) -> Scope:
         """For one call on rows of this run."""
         return Scope(self.id, self.processor, withdrawn=self.withdrawn)
+
+    def rules(self, usual: Rules) -> Rules:
+        """Those its outcomes are settled by. A probe is asked for all that wait: its failure costs its row nothing."""
+        return replace(usual, charged=False) if self.probe else usual
 
     def ended(self, rows: int, took_s: float) -> None:
         """A call on so many rows is over."""

@@ -48,6 +48,7 @@ class Tally:
     fenced: int = 0
     timeouts: int = 0
     runaways: int = 0
+    worker_deaths: int = 0
     waits: Histogram = field(default_factory=Histogram)
     calls: Histogram = field(default_factory=Histogram)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from actiond.batch.call import Call, Ended, Stop
 from actiond.batch.isolation import Isolated
@@ -11,6 +12,7 @@ from actiond.batch.tally import Tally
 from actiond.host.log import get_logger
 from actiond.rules.error_text import ErrorText
 from actiond.words.claimed import Settlement
+from actiond.words.errors import WorkerDied
 from actiond.words.log_lines import LogLine
 
 log = get_logger()
@@ -35,6 +37,9 @@ def ended(tally: Tally, work: Work, how: Ended, timeout_s: float, isolated: Isol
     if how.stopped is Stop.TIMEOUT:
         tally.timeouts += 1
         log.error(LogLine.HANDLER_TIMED_OUT, timeout_s=timeout_s, **about(work))
+    if isinstance(how.error, WorkerDied):
+        tally.worker_deaths += 1
+        log.error(LogLine.WORKER_DIED, error=" ".join(map(str, how.error.args)), **about(work))
     if how.never_awaited:
         log.error(LogLine.COROUTINE_NEVER_AWAITED, coroutine=how.never_awaited[0], **about(work))
 
@@ -68,18 +73,20 @@ def finalized(processor: str, run_id: int, how: Ended) -> None:
         log.error(LogLine.FINALIZER_FAILED, processor=processor, run_id=run_id, error=ErrorText.of(error).short)
 
 
-def failed(processor: str, settlement: Settlement) -> None:
-    """One attempt of one action."""
-    log.error(
-        LogLine.ACTION_FAILED,
-        processor=processor,
-        run_id=settlement.run_id,
-        action_id=settlement.id,
-        status="pending" if settlement.kind == "retried" else "failed",
-        error=settlement.error,
-        retries_left=settlement.retries_left,
-        retry_in_s=settlement.delay_s,
-    )
+def failed(processor: str, settlements: Iterable[Settlement]) -> None:
+    """Attempts that failed."""
+    for settlement in settlements:
+        if settlement.kind in ("failed", "retried"):
+            log.error(
+                LogLine.ACTION_FAILED,
+                processor=processor,
+                run_id=settlement.run_id,
+                action_id=settlement.id,
+                status="pending" if settlement.kind == "retried" else "failed",
+                error=settlement.error,
+                retries_left=settlement.retries_left,
+                retry_in_s=settlement.delay_s,
+            )
 
 
 def about(work: Work) -> dict[str, str | int]:

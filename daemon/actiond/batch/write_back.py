@@ -20,6 +20,7 @@ from actiond.host.log import get_logger
 from actiond.postgres.action_store import ActionStore, Answer, Claim, EndedRun, Parcel
 from actiond.postgres.connection import Trouble, in_words, trouble
 from actiond.rules.bisect import Bisection
+from actiond.rules.bounds import Bounds
 from actiond.rules.settlement import unstorable
 from actiond.words.claimed import Settlement
 from actiond.words.errors import AnswerLost
@@ -35,11 +36,11 @@ class WriteBack:
     """The outcomes of one processor on this daemon."""
 
     def __init__(
-        self, store: ActionStore, processor: str, landed: Callable[[Sequence[Settlement]], None] = lambda _: None
+        self, store: ActionStore, processor: str, landed: Callable[[str, Sequence[Settlement]], None] = lambda *_: None
     ) -> None:
         self._store = store
         self._processor = processor
-        self._landed = landed  # hears of outcomes once they are committed
+        self._landed = landed  # hears of outcomes, and of which processor they are, once they are committed
         self.tally = Tally()
         #: Hears of outcomes that are kept, and of the ends of runs, once both are committed.
         self.saved: Callable[[Sequence[Settlement], Sequence[EndedRun]], None] = lambda settlements, ended: None
@@ -81,8 +82,8 @@ class WriteBack:
             aside = any(s.run_id == run.id for s in self._aside)
             (self._ended_aside if aside else self._ended).append(run.closed())
 
-    async def send(self, claim: Claim | None, limit: int | None = None, batch: bool = False) -> Answer:
-        """What waits, and this claim, in one statement; `limit`: of calls over all daemons.
+    async def send(self, claim: Claim | None, bounds: Bounds | None = None, batch: bool = False) -> Answer:
+        """What waits, and this claim, in one statement; with `bounds` over all daemons, in one transaction.
 
         AnswerLost and errors of the connection leave the outcomes waiting, to be sent again.
         """
@@ -91,8 +92,8 @@ class WriteBack:
             self._ended, self._ended_aside = [*self._ended, *self._ended_aside], []
         parcel = self._take()
         try:
-            if claim is not None and limit is not None:
-                answer = await self._store.step_within_limit(parcel, claim, limit, batch)
+            if claim is not None and bounds is not None:
+                answer = await self._store.step_within(parcel, claim, bounds, batch)
             else:
                 answer = await self._store.step(parcel, claim)
         except BaseException as error:
@@ -103,7 +104,7 @@ class WriteBack:
             if trouble(error) is not Trouble.REFUSED or isinstance(error, AnswerLost) or not parcel:
                 raise
             await self._bisect()
-            return await self.send(claim, limit, batch)
+            return await self.send(claim, bounds, batch)
         await self._confirmed(parcel, answer)
         return answer
 
@@ -131,7 +132,7 @@ class WriteBack:
 
     async def _confirmed(self, parcel: Parcel, answer: Answer) -> None:
         self._travelling = 0
-        self._landed(parcel.settlements)
+        self._landed(self._processor, parcel.settlements)
         # A row that was sent twice may well have landed the first time and moved on since: nothing to report.
         late = [s for s in answer.fenced if s.id not in self._resent]
         gone = {s.id for s in late}
@@ -178,7 +179,7 @@ class WriteBack:
             if not (await self._store.step(fallback, None)).fenced:
                 self.tally.landed(fallback.settlements)
                 self.saved(fallback.settlements, ())
-            self._landed(fallback.settlements)
+            self._landed(self._processor, fallback.settlements)
         except Exception as again:  # the boundary of a connection
             if trouble(again) is not Trouble.REFUSED or isinstance(again, AnswerLost):
                 raise

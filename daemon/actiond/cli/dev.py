@@ -13,12 +13,13 @@ import anyio
 import click
 
 import actiond
-from actiond.host import discovery, extras, log_start, settings
+from actiond.host import discovery, log_start, settings
 from actiond.host.postgres_binaries import preferred_binaries
 from actiond.host.postgres_home import check_data
 from actiond.host.private_postgres import Binaries, PostgresUnavailable, PrivatePostgres
 from actiond.postgres.migrate import migrate
 from actiond.rules.redaction import redact
+from actiond.service import main_loop
 from actiond.service.supervisor import Supervisor
 from actiond.words.errors import MigrationEdited, OperatorError, SchemaNewer
 
@@ -48,16 +49,17 @@ def command(sources: tuple[str, ...], reset: bool, yes: bool) -> int:
         if reset:
             raise click.UsageError("--reset is for the private Postgres, but ACTIOND_DSN names another server")
         click.echo(f"DSN   {redact(chosen.work_dsn)}")
-        return _serve(chosen, named)
+        return main_loop.leave(_serve(chosen, named))
     with _private_server(reset, yes) as server:
         dsn = server.dsn("postgres")
         click.echo(f"data  {server.root}\nDSN   {dsn}")
         if server.psql:
             click.echo(f"psql  {server.psql}")
         try:
-            return _serve(settings.read(dsn=dsn, listen_dsn=dsn), named)
+            code = _serve(settings.read(dsn=dsn, listen_dsn=dsn), named)
         except (MigrationEdited, SchemaNewer) as other:  # its data are of another version of this program
             raise type(other)(f"{other} Or begin with an empty database: `actiond dev --reset`.") from None
+    return main_loop.leave(code)
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def _serve(chosen: settings.Settings, named: Sequence[str]) -> int:
     # Bytecode knows the age of its source to the second only: of two versions within one, it would keep the first.
     sys.dont_write_bytecode = True
     log_start.begin(chosen)
-    return anyio.run(_run, chosen, named, files, backend_options={"use_uvloop": extras.uvloop_installed()})
+    return main_loop.run(_run, chosen, named, files)
 
 
 def _default_in_words(files: Sequence[Path]) -> str:

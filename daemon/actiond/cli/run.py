@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import time
 
-import anyio
 import click
 
 import actiond
-from actiond.host import discovery, extras, log, log_start, settings
+from actiond.host import discovery, log, log_start, settings
 from actiond.postgres.migrate import migrate
+from actiond.service import main_loop
 from actiond.service.supervisor import Supervisor
 from actiond.words.log_lines import LogLine
 
@@ -32,7 +32,7 @@ def command(
     log_start.begin(chosen)
     named = [*sources, *(part.strip() for part in chosen.processors.split(",") if part.strip())]
     try:
-        return anyio.run(_run, chosen, named, do_migrate, backend_options={"use_uvloop": extras.uvloop_installed()})
+        return main_loop.leave(main_loop.run(_run, chosen, named, do_migrate))
     finally:
         log.flush()  # so that the reason why it did not start comes last
 

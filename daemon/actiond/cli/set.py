@@ -62,6 +62,8 @@ def _parsed(knob: str, value: str) -> Any:
         return int(value) if value.lstrip("-").isdecimal() else value
     if knob == "config":
         return json.loads(value)
+    if knob == "breaker" and value.replace(".", "", 1).isdecimal():
+        return float(value)
     return value
 
 

@@ -34,7 +34,7 @@ def command(dsn: str | None, as_json: bool) -> None:
 
 def _processor(each: dict[str, Any]) -> dict[str, Any]:
     return {
-        "processor": each["processor"] + ("" if each["enabled"] else " (disabled)"),
+        "processor": each["processor"] + read.held_back(each),
         "due": read.counted(each["due"]),
         "oldest": "" if each["oldest_due_s"] is None else in_words(each["oldest_due_s"]),
         "scheduled": read.counted(each["scheduled"]),

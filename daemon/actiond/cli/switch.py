@@ -12,7 +12,12 @@ from actiond.cli import output
 def tell(edits: list[dict[str, Any]], undo: list[str], lines: list[str], as_json: bool) -> None:
     """The outcome of a switch."""
     if as_json:
-        output.print_json({"changed": [edit for edit in edits if edit["before"] != edit["after"]], "undo": undo})
+        output.print_json(
+            {
+                "changed": [edit for edit in edits if edit["before"] != edit["after"] or "breaker_closed" in edit],
+                "undo": undo,
+            }
+        )
         return
     for line in lines:
         click.echo(line)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from actiond.cli.output import cell
 from actiond.postgres.figures import Rows
-from actiond.postgres.read import Status, counted
+from actiond.postgres.read import Status, counted, held_back
 from actiond.words.duration import in_words
 
 KEYS = "q quit   s sort   ↑ ↓ select   enter its failures"
@@ -127,7 +127,7 @@ def _processors(view: View, ordered: list[_Row], room: int) -> Table:
     first = min(max(0, at - room // 2), max(0, len(ordered) - room))
     for each in ordered[first : first + room]:
         values = (
-            cell(each["processor"]) + ("" if each["enabled"] else " (disabled)"),
+            cell(each["processor"]) + held_back(each),
             counted(each["due"]),
             "" if each["oldest_due_s"] is None else in_words(each["oldest_due_s"]),
             counted(each["scheduled"]),
@@ -144,7 +144,7 @@ def _processors(view: View, ordered: list[_Row], room: int) -> Table:
 
 def _style(each: _Row) -> str:
     waiting = each["due"] or each["scheduled"]
-    if waiting and not (each["live_daemons"] and each["enabled"]):
+    if waiting and not (each["live_daemons"] and each["enabled"] and each["breaker"] in (None, "closed")):
         return "yellow"
     return "red" if each["failed_5min"] else ""
 

@@ -10,19 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from actiond.rules import rate
+from actiond.rules.bounds import Bounds
+from actiond.rules.breaker import BreakerPolicy
 from actiond.rules.retry import RetryPolicy
 from actiond.rules.settlement import Rules
 from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
-_DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay")
+_DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause")
+_NEVER_NOTHING = ("timeout", "retry_max_interval", "breaker_pause", "breaker_max_pause")
 _SHORTEST_S = 1e-6  # Postgres counts no smaller
 _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_size": (1, 10_000),
     "concurrency": (1, 1_000),
     "global_concurrency": (1, 1_000_000),
     "retries": (0, 2_000_000_000),
+    "burst": (1, 1_000_000),
+    "breaker_outcomes": (1, 1_000),
 }
+_NO_LIMIT = ("global_concurrency", "rate", "burst")  # None says something
 _CHOICES = {"backoff": ("fixed", "exponential"), "history": ("all", "changes", "none")}
 
 
@@ -42,12 +49,27 @@ class Policy:
     start_delay: float = 0.0  # s, from the first row after a pause to the first claim: gathers a burst
     run_on_insert: bool = True  # off: rows wait for a wake
     history: str = "changes"  # all, changes, none
+    rate: str | None = None  # rows over all daemons, as "100/min"; None, "none" = no limit
+    burst: int | None = None  # rows that may start at once after a pause; None: a tenth of a second's, at least one
+    breaker: float = 0.0  # the share of failures that opens it; 0 = no breaker
+    breaker_outcomes: int = 20  # the latest, of which that share is taken
+    breaker_pause: float = 60.0  # s, until a probe; doubled each time that one fails
+    breaker_max_pause: float = 1800.0  # s, what it grows to
     config: Mapping[str, Any] = field(default_factory=dict)  # the processor's own
     rules: Rules = field(init=False, repr=False, compare=False)  # what settlement needs of it
+    bounds: Bounds = field(init=False, repr=False, compare=False)  # what a claim needs of it
 
     def __post_init__(self) -> None:
         retry = RetryPolicy(self.retries, self.retry_interval, self.backoff, self.retry_max_interval)
         object.__setattr__(self, "rules", Rules(retry, self.history))
+        object.__setattr__(self, "bounds", self._bounds())
+
+    def _bounds(self) -> Bounds:
+        per_s = None if self.rate is None else rate.Rate.of(self.rate, self.burst)
+        breaker = None
+        if self.breaker:
+            breaker = BreakerPolicy(self.breaker, self.breaker_outcomes, self.breaker_pause, self.breaker_max_pause)
+        return Bounds(self.global_concurrency, rate=per_s, breaker=breaker)
 
     def overridden(self, overrides: Mapping[str, Any]) -> Policy:
         """This policy with an operator's values; None and names that are no knob leave it as it is."""
@@ -72,14 +94,18 @@ def declared(knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any) -> Any:
+    if value is None and name in _NO_LIMIT:
+        return None
     if name in _DURATIONS:
         return _checked_duration(name, value)
+    if name == "rate":
+        return rate.written(value)
+    if name == "breaker":
+        return _checked_share(value)
     if name == "config":
         return _checked_config(value)
     if name in _BOUNDS:
         low, high = _BOUNDS[name]
-        if value is None and name == "global_concurrency":
-            return None
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ValueError(f"a whole number from {low:.0f} to {high:.0f}, not {value!r}")
     elif name in _CHOICES and value not in _CHOICES[name]:
@@ -91,11 +117,17 @@ def _checked(name: str, value: Any) -> Any:
 
 def _checked_duration(name: str, value: Any) -> float:
     amount_s = duration.seconds(value)
-    if amount_s == 0 and name in ("timeout", "retry_max_interval"):
+    if amount_s == 0 and name in _NEVER_NOTHING:
         raise ValueError("it cannot be nothing")
     if 0 < amount_s < _SHORTEST_S:
         raise ValueError("it cannot be shorter than a microsecond")
     return amount_s
+
+
+def _checked_share(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"a share from 0 (no breaker) to 1, not {value!r}")
+    return float(value)
 
 
 def _checked_config(value: Any) -> Any:

@@ -11,17 +11,18 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
-from actiond.contract.hooks import Around, Enterable, Finalize, enterables, finalizer
+from actiond.contract.hooks import Around, Enterable, Finalize, finalizer
 from actiond.contract.payload import adapter, first_errors, is_async, schema, written
 from actiond.contract.policy import Policy, as_stored, declared
+from actiond.contract.says import Executor, Says
 from actiond.rules.error_policy import PLAIN, Classes, ErrorPolicy
 from actiond.words import json_text
 from actiond.words.errors import PayloadInvalid, ProcessorInvalid
@@ -33,6 +34,13 @@ Handler = Callable[..., Any]
 #: As the schema has it; and printable.
 NAME_RULE = "a name has 1 to 255 characters that can be printed, no comma and no white space"
 _NAME = re.compile(r"[^,\s]{1,255}")
+
+
+class Source(NamedTuple):
+    """Where a processor was found, so that another process finds the same."""
+
+    name: str  # a module, a path, or module:name of an entry point
+    text: bytes | None = None  # of a file, as it was loaded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +61,23 @@ class Processor:
     run_as: str | None = None  # a role, in transactions of its batches
     redact: tuple[str, ...] = ()  # fields of its payloads that are not shown; in lower case
     home: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the names of the module that declares it
-    is_async: bool = field(init=False)  # False: the handler runs in a worker thread
+    executor: Executor = Executor.LOOP
+    memory_mb: int | None = None  # of a worker process; None: as the daemon is set
+    is_async: bool = field(init=False)
+    source: Source | None = field(init=False, default=None)  # once somebody found it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_async", is_async(self.handler))
+
+    def in_this_process(self) -> Processor:
+        """The same, where another process could not find it: what a test has made."""
+        here = Executor.LOOP if self.is_async else Executor.THREAD
+        return replace(self, executor=here) if self.executor is Executor.PROCESS else self
+
+    def found_in(self, source: Source) -> None:
+        """Said by who finds it; the first word counts."""
+        if self.source is None:
+            object.__setattr__(self, "source", source)
 
     @property
     def policy(self) -> Policy:
@@ -97,6 +118,8 @@ def processor(
     around: Around | Sequence[Around] = (),
     finalize: Finalize | None = None,
     redact: Sequence[str] = (),
+    executor: str | None = None,
+    memory_mb: int | None = None,
     **knobs: Any,
 ) -> Callable[[Handler], Processor]:
     """One action a call: what the handler returns is the result, what it raises is the failure.
@@ -104,12 +127,13 @@ def processor(
     `dead_on` and `retry_on` are exception classes: what costs the action its life, and what a retry (the nearest
     class decides; what neither names is retried, but dies when `retry_on` is given). `around`: entered before each
     call, with a batch of the one action; `finalize`: called with what became of a run, once that is saved; `redact`:
-    fields of the payload that are shown nowhere. `knobs` are those of Policy: retries=3, retry_interval="5 min",
-    timeout="30 s", concurrency=10, ...
+    fields of the payload that are shown nowhere. `executor`: "loop" (default of async handlers), "thread" (of others)
+    or "process", each of whose workers may use `memory_mb`. `knobs` are those of Policy: retries=3,
+    retry_interval="5 min", timeout="30 s", concurrency=10, ...
     """
-    given = {"dead_on": dead_on, "retry_on": retry_on, **knobs}
+    built_in, given = Policy(concurrency=EACH_CONCURRENCY), {"dead_on": dead_on, "retry_on": retry_on, **knobs}
     given |= {"around": around, "finalize": finalize, "redact": redact}
-    built_in = Policy(concurrency=EACH_CONCURRENCY)
+    given |= {"executor": executor, "memory_mb": memory_mb}
     return lambda handler: declare(name, handler, given, batch=False, built_in=built_in, frame=sys._getframe(1))
 
 
@@ -125,6 +149,7 @@ def batch_processor(
     finalize: Finalize | None = None,
     run_as: str | None = None,
     redact: Sequence[str] = (),
+    executor: str | None = None,
     **knobs: Any,
 ) -> Callable[[Handler], Processor]:
     """Many actions a call: the handler marks each. `concurrency` counts batches here; its default is 1.
@@ -132,70 +157,13 @@ def batch_processor(
     `isolate`: a handler that raises is called again, in halves of the actions it has not marked, until the culprit
     stands alone. Only for one that is `idempotent` (a second call with the same actions does no harm) or
     `transactional` (it writes through batch.transaction() and execute_each, and nowhere else). `run_as`: the role that
-    these two have in the database. The rest as for `processor`.
+    these two have in the database. `executor`: "loop" (default of async handlers) or "thread" (of others). The rest as
+    for `processor`.
     """
-    given = {"dead_on": dead_on, "retry_on": retry_on, **knobs}
+    given = {"dead_on": dead_on, "retry_on": retry_on, "executor": executor, **knobs}
     given |= {"isolate": isolate, "idempotent": idempotent, "transactional": transactional}
     given |= {"around": around, "finalize": finalize, "run_as": run_as, "redact": redact}
     return lambda handler: declare(name, handler, given, batch=True, built_in=Policy(), frame=sys._getframe(1))
-
-
-@dataclass(frozen=True, slots=True)
-class Says:
-    """What an author says of a handler that no operator can override."""
-
-    dead_on: Classes = ()
-    retry_on: Classes = ()
-    isolate: bool = False
-    idempotent: bool = False
-    transactional: bool = False
-    around: Around | Sequence[Around] = ()
-    finalize: Finalize | None = None
-    run_as: str | None = None
-    redact: Sequence[str] = ()
-
-    def on_error(self) -> ErrorPolicy:
-        """ProcessorInvalid for what is no exception class, or stands in both lists."""
-        try:
-            return ErrorPolicy.of(self.dead_on, self.retry_on)
-        except ValueError as wrong:
-            raise ProcessorInvalid(f"{wrong}") from None
-
-    def isolates(self, batch: bool) -> bool:
-        """ProcessorInvalid for a handler that may not be called again, and for a promise that nobody needs."""
-        for name in ("isolate", "idempotent", "transactional"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise ProcessorInvalid(f"{name}: True or False, not {value!r}")
-        if not batch and (self.isolate or self.idempotent or self.transactional):
-            raise ProcessorInvalid("only the batch of a batch processor can be isolated: here each action stands alone")
-        promised = [name for name in ("idempotent", "transactional") if getattr(self, name)]
-        if self.isolate and not promised:
-            raise ProcessorInvalid(
-                "isolate=True calls the handler again with actions that it has seen: say idempotent=True if that does "
-                "no harm, or transactional=True if it writes only through batch.transaction() and execute_each"
-            )
-        if promised and not self.isolate:
-            raise ProcessorInvalid(f"{promised[0]}=True says nothing without isolate=True")
-        return self.isolate
-
-    def role(self, batch: bool) -> str | None:
-        """ProcessorInvalid for what is no name of a role, and where there is no transaction to take it."""
-        if self.run_as is None:
-            return None
-        if not batch:
-            raise ProcessorInvalid(
-                "run_as is for batch.transaction() and execute_each: only batch processors have them"
-            )
-        if not isinstance(self.run_as, str) or self.run_as in ("", "none"):
-            raise ProcessorInvalid(f"run_as: the name of a role, not {self.run_as!r}")
-        return self.run_as
-
-    def not_shown(self) -> tuple[str, ...]:
-        """ProcessorInvalid for what are no names of fields."""
-        names = self.redact
-        if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(n, str) and n for n in names):
-            raise ProcessorInvalid(f"redact: names of fields, as in ('card', 'token'), not {names!r}")
-        return tuple(sorted({name.lower() for name in names}))
 
 
 _SAID = tuple(each.name for each in fields(Says))
@@ -217,6 +185,7 @@ def declare(
     try:
         if not is_name(name):
             raise ProcessorInvalid(NAME_RULE)
+        executor = says.runs_in(batch, is_async(handler))
         return Processor(
             name=name,
             handler=handler,
@@ -227,11 +196,13 @@ def declare(
             built_in=built_in,
             on_error=says.on_error(),
             isolate=says.isolates(batch),
-            around=enterables(says.around),
+            around=says.entered(executor),
             finalize=finalizer(says.finalize),
             run_as=says.role(batch),
             redact=says.not_shown(),
             home=frame.f_globals if frame else {},
+            executor=executor,
+            memory_mb=says.memory_of(executor),
         )
     except ProcessorInvalid as wrong:
         said = " ".join(" ".join(map(str, wrong.args)).split())

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from actiond.contract.hooks import Enterable, enterable
-from actiond.contract.processor import Processor
+from actiond.contract.processor import Processor, Source
 from actiond.host import extras
 from actiond.host.log_adapter import Adapter
 from actiond.rules.error_text import ErrorText
@@ -50,10 +50,27 @@ def find(sources: Iterable[str], packages: bool = True) -> dict[str, Processor]:
     """
     found: dict[str, Processor] = {}
     for source in {_path(source) if is_file(source) else source: source for source in sources}.values():
-        _add(found, load(source), source)
+        _add(found, load(source), source, _as_loaded(source))
     for entry in entry_points(group=GROUP) if packages else ():
-        _add(found, _processors(_guarded(entry.value, entry.load), entry.value), entry.value)
+        _add(found, _processors(_guarded(entry.value, entry.load), entry.value), entry.value, Source(entry.value))
     return found
+
+
+def find_again(source: Source, name: str) -> Processor:
+    """In another process: the processor of this name, in the text that was loaded there if it is of a file.
+
+    ProcessorFileBroken; what the file imports is read as it is now.
+    """
+    if source.text is not None:
+        processors = _processors(_guarded(source.name, lambda: _load_file(Path(source.name), source.text)), source.name)
+    elif ":" in source.name:
+        processors = _processors(_guarded(source.name, EntryPoint(name, source.name, GROUP).load), source.name)
+    else:
+        processors = load(source.name)
+    for processor in processors:
+        if processor.name == name:
+            return processor
+    raise ProcessorFileBroken(f"{source.name} has no processor {name!r} any more")
 
 
 class Sources:
@@ -149,14 +166,33 @@ def _path(source: str) -> Path:
 class _Uncached(SourceFileLoader):
     """Reads the source every time: cached bytecode cannot tell two edits of one second and one size apart."""
 
+    text: bytes | None = None  # as it was read; or, if given, what is taken instead
+
     def get_code(self, fullname: str) -> types.CodeType:
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        if self.text is None:
+            self.text = self.get_data(path)
+        return self.source_to_code(self.text, path)
 
 
-def _load_file(path: Path) -> types.ModuleType:
-    name = "actiond_file_" + "".join(c if c.isalnum() else "_" for c in str(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
+def _module_name(path: Path) -> str:
+    return "actiond_file_" + "".join(c if c.isalnum() else "_" for c in str(path))
+
+
+def _as_loaded(source: str) -> Source:
+    """Of a module or file that was loaded just now."""
+    if not is_file(source):
+        return Source(source)
+    path = _path(source)
+    loader = getattr(sys.modules.get(_module_name(path)), "__loader__", None)
+    return Source(str(path), loader.text if isinstance(loader, _Uncached) else None)
+
+
+def _load_file(path: Path, text: bytes | None = None) -> types.ModuleType:
+    name = _module_name(path)
+    loader = _Uncached(name, str(path))
+    loader.text = text
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -202,8 +238,9 @@ def _processors(thing: Any, source: str) -> list[Processor]:
     return list(dict.fromkeys(value for value in vars(thing).values() if issubclass(type(value), Processor)))
 
 
-def _add(found: dict[str, Processor], processors: list[Processor], source: str) -> None:
+def _add(found: dict[str, Processor], processors: list[Processor], source: str, again: Source) -> None:
     for processor in processors:
+        processor.found_in(again)
         other = found.get(processor.name)
         if other is not None and other is not processor:
             raise ProcessorTwice(f"{processor.name!r} at {other.where} and at {processor.where} (from {source})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import re
@@ -18,6 +19,16 @@ _OF_AN_EXTRA = re.compile(r"""(?P<package>[\w.-]+).*;.*\bextra *== *["'](?P<extr
 def uvloop_installed() -> bool:
     """Extra [fast]: a quicker event loop."""
     return importlib.util.find_spec("uvloop") is not None
+
+
+def loop_class() -> type[asyncio.AbstractEventLoop]:
+    """Of the event loop of a daemon."""
+    if not uvloop_installed():
+        return asyncio.SelectorEventLoop
+    import uvloop
+
+    quick: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return quick
 
 
 def load(entry: EntryPoint) -> Any:

@@ -18,7 +18,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Literal, cast
 
 import structlog
@@ -56,7 +56,12 @@ def set_about(known: dict[str, str | int]) -> None:
     _about.set(known)
 
 
-def _knowing(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+def about_in(context: Context) -> dict[str, str | int]:
+    """What lines made in this context are about."""
+    return context.get(_about, {})
+
+
+def knowing(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
     return {**_about.get(), **event_dict}
 
 
@@ -79,7 +84,7 @@ def configure(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            _knowing,
+            knowing,
             RepeatLimiter(),
             Printable(redact),
             structlog.processors.add_log_level,

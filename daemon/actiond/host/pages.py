@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from actiond.host.settings import PREFIX, Settings
-from actiond.words.log_lines import COMMON_FIELDS, LogLine
+from actiond.words.log_fields import COMMON_FIELDS
+from actiond.words.log_lines import LogLine
 from actiond.words.metrics import Metric
 
 

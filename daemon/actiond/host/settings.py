@@ -102,6 +102,27 @@ class Settings(BaseSettings):
     threads: int = Field(
         40, ge=1, le=1000, description="Worker threads for handlers that are not async, over all processors."
     )
+    workers: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Worker processes for handlers with executor=process, over all processors; 0 = as many as there "
+        "are CPUs. None is started before the first call.",
+    )
+    worker_memory_mb: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Megabytes that each worker process may use, unless its processor says `memory_mb`; beyond, an "
+        "allocation is a MemoryError of its action. A bare worker takes some 40. 0 = no limit.",
+    )
+    loop_blocked_s: float = Field(
+        1.0,
+        ge=0.25,
+        le=3600,
+        description="Seconds that a handler may hold the event loop before the log names it with its stack "
+        "(`loop_blocked`).",
+    )
     connections: int = Field(
         3,
         ge=1,

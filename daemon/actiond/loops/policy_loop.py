@@ -7,6 +7,7 @@ which names have rows that nobody here serves.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -60,6 +61,7 @@ class PolicyLoop:
         """One poll; how long until the next."""
         self.steps += 1
         wakes, self._wakes = self._wakes, set()
+        asked_s = time.monotonic()
         try:
             if wakes:
                 await self._store.store_wake(sorted(wakes))
@@ -76,7 +78,7 @@ class PolicyLoop:
             self._world.counts.troubles["poll"] += 1
             log.warning(LogLine.CONNECTION_LOST, connection="poll", error=in_words(error), retry_in_s=1.0)
             return min(1.0, self._interval_s)
-        self._apply(poll)
+        self._apply(poll, asked_s)
         self._warn(waiting)
         return self._interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - so that daemons do not poll in step
 
@@ -97,17 +99,17 @@ class PolicyLoop:
                     if run_id == run:
                         loop.crew.withdraw(run_id, action_id)
 
-    def _apply(self, poll: Poll) -> None:
+    def _apply(self, poll: Poll, asked_s: float) -> None:
         if self._world.paused != poll.paused:
             self._world.paused = poll.paused
             for loop in self._loops.values():
                 loop.bell.ring()
         for name, loop in self._loops.items():
-            self._update(loop, poll.processors.get(name) or Standing({}))
+            self._update(loop, poll.processors.get(name) or Standing({}), asked_s)
         if len(self._loops) != len(self._served[1]):
             self.bell.ring()  # tell it at once
 
-    def _update(self, loop: ProcessorLoop, standing: Standing) -> None:
+    def _update(self, loop: ProcessorLoop, standing: Standing, asked_s: float) -> None:
         before = loop.crew.policy
         after = loop.crew.processor.policy.overridden(standing.overrides)
         woken = standing.woken_at is not None and standing.woken_at != loop.woken_at
@@ -116,6 +118,10 @@ class PolicyLoop:
             for knob, old, new in _differences(before, after):
                 log.info(LogLine.PROCESSOR_POLICY_CHANGED, processor=loop.name, knob=knob, before=old, after=new)
         loop.crew.policy = after
+        if after.bounds != before.bounds:
+            loop.brakes.new_policy()
+        if not loop.brakes.overtaken(asked_s, standing.breaker_left_s):
+            loop.breaker_stands(standing.breaker_left_s)
         if after != before or woken or standing.due or not loop.policy_known:
             loop.policy_known = True
             if standing.due:

@@ -3,7 +3,7 @@
 A handler that blocks the event loop must not cost the lease, so presence lives in a thread with a loop of its
 own. What it hears crosses to the main loop with call_soon_threadsafe; doorbell requests cross the other way.
 It also watches the main loop: when that does not answer for a second, the bells are let go, so that other
-daemons hear them, and the stack of the blocker is logged.
+daemons hear them; and after as long as the operator wants, it is told who holds the loop, and where.
 """
 
 from __future__ import annotations
@@ -15,17 +15,27 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TypeVar
 
-from actiond.postgres.presence import BEAT_S, LEASE_MARGIN, Callbacks, Identity, Presence
+from actiond.postgres.presence import BEAT_S, LEASE_MARGIN, WAKE, Callbacks, Identity, Presence
 from actiond.postgres.statements import Statements
 
 T = TypeVar("T")
 
-BLOCKED_S = 1.0
-_FRAMES = 6  # of the blocker's stack, innermost
+BLOCKED_S = 1.0  # then other daemons get the bells
+_FRAMES = 12  # of the blocker's stack, innermost
 _REQUEST_S = 6.0  # a doorbell request
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The main loop runs one thing and nothing else."""
+
+    for_s: float
+    task: asyncio.Task[Any] | None  # None: a callback, or no task of Python's
+    frames: tuple[str, ...]  # where it is, innermost first
 
 
 class PresenceThread:
@@ -38,12 +48,14 @@ class PresenceThread:
         callbacks: Callbacks,
         statements: Statements,
         *,
-        blocked: Callable[[float, str], None],
+        blocked: Callable[[Blocked], None],
+        blocked_s: float = BLOCKED_S,
         listen: bool = True,
     ) -> None:
         self._callbacks = callbacks
         self._patience_s = identity.lease_s * (1 - LEASE_MARGIN)
         self._blocked = blocked
+        self._blocked_s = blocked_s
         self._make: Callable[[Callbacks], Presence] = lambda crossed: Presence(
             dsn, identity, crossed, statements, listen
         )
@@ -131,19 +143,19 @@ class PresenceThread:
 
     async def _watch(self) -> None:
         """Is the main loop alive, and do we still have our lease?"""
-        lost = blocked = False
+        lost = told = left = False
         while True:
             self._cross(self._answer)
-            await asyncio.sleep(BEAT_S / 4)
+            await asyncio.sleep(min(BEAT_S, self._blocked_s) / 4)
             now_s = time.monotonic()
             silent_s = now_s - self._answered_s
-            if silent_s < BLOCKED_S:
-                blocked = False
-            elif not blocked:
-                blocked = True
-                self._blocked(silent_s, self._stack())
+            if silent_s >= self._blocked_s and not told:
+                self._blocked(Blocked(silent_s, asyncio.current_task(self._main), self._frames()))
+            told = silent_s >= self._blocked_s
+            if silent_s >= BLOCKED_S and not left:
                 with contextlib.suppress(Exception):  # the connection is being replaced, its locks are gone
-                    await self._presence.leave_all()
+                    await self._let_go()
+            left = silent_s >= BLOCKED_S
             if now_s - self._renewed_s < self._patience_s:
                 lost = False
             elif not lost:
@@ -151,14 +163,19 @@ class PresenceThread:
                 self._presence.renounce()
                 self._cross(self._callbacks.declared_dead, 0)
 
+    async def _let_go(self) -> None:
+        """And then our own loops must look again, once they can: they fell asleep with the bells in their hands."""
+        if names := await self._presence.leave_all():
+            self._cross(self._callbacks.heard, WAKE, ",".join(names))
+
     def _answer(self) -> None:
         self._answered_s = time.monotonic()
 
-    def _stack(self) -> str:
-        """Where the main thread is now, innermost last."""
+    def _frames(self) -> tuple[str, ...]:
+        """Where the main thread is now."""
         frame = sys._current_frames().get(self._main_id)
-        lines = traceback.extract_stack(frame)[-_FRAMES:] if frame else []
-        return " < ".join(f"{line.name} ({line.filename}:{line.lineno})" for line in reversed(lines))
+        steps = traceback.walk_stack(frame) if frame else ()
+        return tuple(f"{at.f_code.co_name} ({at.f_code.co_filename}:{line})" for at, line in islice(steps, _FRAMES))
 
 
 async def _bounded(request: Awaitable[T]) -> T:

@@ -28,6 +28,7 @@ from actiond.batch.tally import Counts
 from actiond.batch.write_back import WriteBack
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
+from actiond.loops.brakes import Brakes
 from actiond.postgres.action_store import ActionStore, Answer, Claim
 from actiond.postgres.connection import Trouble, in_words, trouble
 from actiond.rules import gate, pace
@@ -78,6 +79,7 @@ class ProcessorLoop:
         self.bell = bell
         self.woken_at: datetime | None = None  # the stored wake, for run_on_insert = false
         self.policy_known = False  # overrides were read: before that nothing may be claimed
+        self.brakes = Brakes()
         self.steps = 0  # proof of progress
         self.trouble: str | None = None
         self._store = store
@@ -122,6 +124,21 @@ class ProcessorLoop:
         """Rows came back behind the watermark: a rescue, a release by hand."""
         self._watermark.forget()
 
+    def breaker_stands(self, left_s: float | None) -> None:
+        """What the database says of the breaker: what is left of its pause, None = closed."""
+        if self.brakes.told(None if self.crew.policy.bounds.breaker is None else left_s):
+            self._breaker_turned()
+
+    def suspect_breaker(self) -> None:
+        """Its latest outcomes here are so bad: begin no more calls until they are reported."""
+        self.brakes.suspect()
+        self._breaker_turned()
+
+    def _breaker_turned(self) -> None:
+        if self.brakes.open:
+            self.crew.put_back()
+        self.bell.ring()
+
     def shut(self) -> list[gate.Shut]:
         """Why this processor may not claim; empty = it may."""
         world, policy = self._world, self.crew.policy
@@ -134,6 +151,8 @@ class ProcessorLoop:
                 woken=policy.run_on_insert or self.woken_at is not None,
                 unsaved=self.writer.unsaved,
                 unsaved_max=world.unsaved_max,
+                breaker_left_s=self.brakes.breaker_left_s,
+                rate_left_s=self.brakes.rate_left_s,
             )
         )
 
@@ -141,6 +160,7 @@ class ProcessorLoop:
         if self._lost_run and not self._world.cut_off:
             await self._recover()
         await self.crew.give_back_unwelcome()
+        braked_s = self.brakes.left_s  # before the gate: what is over by then does not shut it
         shut = self.shut()
         if gate.Shut.UNSAVED in shut:
             log.error(LogLine.UNSAVED_OUTCOMES_FULL, unsaved=self.writer.unsaved, unsaved_max=self._world.unsaved_max)
@@ -153,15 +173,15 @@ class ProcessorLoop:
             return await self._claim(wanted)
         crew = self.crew
         wait_s = pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
-        if wait_s == 0 or (wait_s is not None and shut):
+        if wait_s == 0 or (wait_s is not None and shut and not braked_s):
             await self.writer.send(None)
             return 0.0
-        return wait_s
+        return min((s for s in (wait_s, braked_s) if s is not None), default=None)
 
     def _wanted(self) -> int:
         """Rows to ask for."""
         crew, policy = self.crew, self.crew.policy
-        ahead = policy.global_concurrency is None
+        ahead = not policy.bounds.at_each_claim and not self.brakes.open
         if crew.processor.batch:
             return policy.batch_size if pace.wanted_batches(policy.concurrency, crew.in_hand, crew.speed, ahead) else 0
         return pace.wanted_rows(policy.concurrency, policy.batch_size, crew.in_hand, crew.speed, ahead)
@@ -178,22 +198,31 @@ class ProcessorLoop:
     async def _claim(self, wanted: int) -> float | None:
         policy = self.crew.policy
         held = self._doorbell.holds(self.name)  # before the claim: only then is an empty claim the last word
-        times, ids, whole = self._watermark.begin(time.monotonic())
+        asked_s = time.monotonic()
+        times, ids, whole = self._watermark.begin(asked_s)
         due_at = None if policy.run_on_insert else self.woken_at
         with self.crew.asking() as suspects:
             claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, suspects)
             answer = await self._send(claim)
             if self._world.cut_off or answer.daemon != self._store.daemon:
                 return 0.0  # claimed under an id that was given up meanwhile: the next sweep returns what it holds
+            self.brakes.claimed(answer, asked_s)
             if answer.rows:
                 self._doorbell.leave(self.name)
                 self._idle, self._arming_since_s = False, None
-                self.crew.add(answer.run_id, answer.rows)
+                self.crew.add(answer.run_id, answer.rows, answer.probe)
+                if answer.probe:
+                    log.info(LogLine.BREAKER_PROBES, processor=self.name, run_id=answer.run_id)
+                elif self.brakes.open:  # since the claim was sent
+                    self.crew.put_back()
         self._watermark.claimed(answer.rows, time.monotonic())
         self._not_before_s = 0.0
-        if len(answer.rows) < wanted and not whole:
+        asked = wanted if answer.allowed is None else answer.allowed
+        if len(answer.rows) < asked and not whole:
             self._watermark.forget()
             return 0.0
+        if self.brakes.left_s is not None:
+            return 0.0  # the next look finds the gate shut, and how long
         if answer.rows:
             return 0.0 if self._wanted() else self._flush_in_s()
         if answer.full:
@@ -206,10 +235,11 @@ class ProcessorLoop:
         return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
 
     async def _send(self, claim: Claim) -> Answer:
-        policy = self.crew.policy
+        bounds = self.crew.policy.bounds
         self._asking = True
         try:
-            return await self.writer.send(claim, policy.global_concurrency, self.crew.processor.batch)
+            ask = bounds.at_each_claim or self.brakes.open
+            return await self.writer.send(claim, bounds if ask else None, self.crew.processor.batch)
         except AnswerLost as lost:
             self._lost_run = int(str(lost.args[0]))
             raise
@@ -244,7 +274,7 @@ class ProcessorLoop:
         log.info(LogLine.ANSWER_RECOVERED, processor=self.name, run_id=self._lost_run, rows=len(rows))
         run_id, self._lost_run = self._lost_run, 0
         if rows:
-            self.crew.add(run_id, rows)
+            self.crew.add(run_id, rows, probe=self.brakes.open and len(rows) == 1)
 
     def _in_trouble(self, error: Exception) -> float:
         kind = Trouble.LOST if isinstance(error, AnswerLost) else trouble(error)

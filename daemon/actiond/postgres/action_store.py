@@ -7,14 +7,18 @@ finds out what became of the claim; outcomes are simply sent again, which change
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from actiond.postgres.brake_store import Brake, BrakeStore
 from actiond.postgres.connection import Pool, Pooled, Trouble, trouble
 from actiond.postgres.statements import Statements
+from actiond.rules.bounds import Bounds, rows_for
+from actiond.rules.breaker import Breaker
+from actiond.rules.rate import whole
 from actiond.words.claimed import ClaimedRow, Settlement
 from actiond.words.errors import AnswerLost
 
@@ -63,7 +67,25 @@ class Answer:
     run_id: int = 0
     daemon: int = 0  # the id that claimed them
     fenced: list[Settlement] = field(default_factory=list)
-    full: bool = False  # the limit over all daemons is reached
+    allowed: int | None = None  # the rows that bounds over all daemons allowed; None = all that were asked for
+    full: bool = False  # the limit of calls is reached, or another daemon is claiming just now
+    token_in_s: float = 0.0  # until the rate allows another row
+    breaker: Breaker | None = None  # as it stands now; None: it was not asked
+
+    @property
+    def probe(self) -> bool:
+        """These rows are the probe of an open breaker."""
+        return bool(self.rows) and self.breaker is not None and self.breaker.probe == self.run_id
+
+
+@dataclass(slots=True)
+class _Room:
+    """How many rows a bounded claim may bring, and why not more."""
+
+    rows: int
+    full: bool = False
+    brake: Brake | None = None
+    tokens: float = 0.0
 
 
 class ActionStore:
@@ -74,6 +96,7 @@ class ActionStore:
         self._pool = pool
         self._sql = statements
         self._run_ids: list[int] = []
+        self._brakes = BrakeStore(pool, statements)
 
     async def draw_run_id(self) -> int:
         """An id for the next run."""
@@ -94,28 +117,64 @@ class ActionStore:
             raise
         return _answer(records, parcel, run_id, daemon)
 
-    async def step_within_limit(self, parcel: Parcel, claim: Claim, limit: int, batch: bool) -> Answer:
-        """The same for a processor with a global concurrency: claims over all daemons go one at a time."""
+    async def step_within(self, parcel: Parcel, claim: Claim, bounds: Bounds, batch: bool) -> Answer:
+        """The same for a processor with bounds over all daemons: its claims go one at a time, whoever makes them.
+
+        `batch`: a call holds a whole batch. What a claim takes (tokens, the right to probe) commits with its rows.
+        """
         run_id = await self.draw_run_id()
-        daemon = self.daemon
+        answer = Answer([], run_id, self.daemon)
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 # The outcomes first: each makes room for a claim.
                 fenced = await self.settle_within(connection, parcel) if parcel else []
-                room = 0
-                if await connection.fetchval(self._sql["lock_slots"], claim.processor):
-                    # A statement of its own, after the lock: a snapshot from before would miss the last claim.
-                    room = limit - await connection.fetchval(self._sql["running_globally"], claim.processor, batch)
-                rows = claim.limit if batch and room > 0 else min(claim.limit, room)
-                within = _with_limit(claim, max(0, rows))
-                records = await connection.fetch(self._sql["step"], *step_arguments(daemon, Parcel(), within, run_id))
+                room = await self._room(connection, claim, bounds, batch)
+                if room.rows:
+                    within = step_arguments(answer.daemon, Parcel(), replace(claim, limit=room.rows), run_id)
+                    records = await connection.fetch(self._sql["step"], *within)
+                    answer = _answer(records, Parcel(), run_id, answer.daemon)
+                if room.brake is not None:
+                    await self._take(connection, claim.processor, bounds, room, room.brake, answer)
         except Exception as error:
             if trouble(error) is Trouble.LOST:
                 raise AnswerLost(run_id) from error
             raise
-        answer = _answer(records, Parcel(), run_id, daemon)
-        answer.fenced, answer.full = fenced, room <= 0
+        answer.fenced, answer.full, answer.allowed = fenced, room.full, room.rows
         return answer
+
+    async def _room(self, connection: Pooled, claim: Claim, bounds: Bounds, batch: bool) -> _Room:
+        if not await connection.fetchval(self._sql["lock_slots"], claim.processor):
+            return _Room(0, full=True)
+        # Statements of their own, after the lock: a snapshot from before would miss the last claim.
+        room = _Room(claim.limit)
+        if bounds.calls is not None:
+            running = await connection.fetchval(self._sql["running_globally"], claim.processor, batch)
+            room.rows = rows_for(bounds.calls - running, room.rows, batch)
+            room.full = room.rows == 0
+        if bounds.rate is None and bounds.breaker is None:
+            return room
+        room.brake = brake = await self._brakes.read(connection, claim.processor)
+        if bounds.rate is not None:
+            room.tokens = bounds.rate.filled(brake.tokens, brake.tokens_age_s)
+            room.rows = min(room.rows, whole(room.tokens))
+        if bounds.breaker is not None and brake.breaker.room is not None:
+            room.rows = min(room.rows, brake.breaker.room)
+        return room
+
+    async def _take(
+        self, connection: Pooled, processor: str, bounds: Bounds, room: _Room, brake: Brake, answer: Answer
+    ) -> None:
+        """What the rows of a claim take, for all daemons to see; and in the answer, what is left."""
+        if bounds.rate is not None:
+            left = room.tokens - len(answer.rows)
+            answer.token_in_s = bounds.rate.wait_s(left)
+            if answer.rows:
+                await self._brakes.write_tokens(connection, processor, brake.at, left)
+        if bounds.breaker is not None:
+            answer.breaker = brake.breaker
+            if answer.rows and brake.breaker.room is not None:
+                answer.breaker = brake.breaker.probed_by(answer.run_id)
+                await self._brakes.turn(connection, processor, brake.at, answer.breaker)
 
     async def settle_within(self, connection: Pooled, parcel: Parcel) -> list[Settlement]:
         """Write outcomes in the caller's transaction; gives those that did not land."""
@@ -166,10 +225,6 @@ class ActionStore:
 def step_arguments(daemon: int, parcel: Parcel, claim: Claim | None, run_id: int) -> tuple[Any, ...]:
     """Those of sql/step.sql, in order."""
     return (daemon, *_outcome_arrays(parcel), *_claim_arguments(claim, run_id))
-
-
-def _with_limit(claim: Claim, limit: int) -> Claim:
-    return Claim(claim.processor, limit, claim.levels, claim.times, claim.ids, claim.due_at, claim.suspect_allowed)
 
 
 def _claim_arguments(claim: Claim | None, run_id: int) -> tuple[Any, ...]:

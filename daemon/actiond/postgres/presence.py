@@ -216,10 +216,12 @@ class Presence:
         assert row is not None
         return row
 
-    async def leave_all(self) -> None:
-        """The main loop does not answer: others must be able to hold the bells."""
-        for processor in list(self._session.sentinels) if self._session else []:
+    async def leave_all(self) -> list[str]:
+        """The main loop does not answer: others must be able to hold the bells. Gives whose were let go."""
+        left = sorted(self._session.sentinels) if self._session else []
+        for processor in left:
             await self.leave(processor)
+        return left
 
     def renounce(self) -> None:
         """The lease could not be renewed in time: this id is given up, the next session registers a new one."""

@@ -20,6 +20,7 @@ class Standing:
     uses: str | None = None  # a built-in this processor is made of
     woken_at: datetime | None = None
     due: bool = False
+    breaker_left_s: float | None = None  # of the pause of an open breaker; None = closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class ProcessorStore:
 def _standing(row: Any) -> Standing:
     overrides = dict(row)
     config = overrides.pop("config")
-    for name in ("name", "uses", "woken_at", "due", "settings"):
+    for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings"):
         overrides.pop(name)
     overrides["config"] = None if config is None else json_text.loads(config)
-    return Standing(overrides, row["uses"], row["woken_at"], row["due"])
+    return Standing(overrides, row["uses"], row["woken_at"], row["due"], row["breaker_left_s"])

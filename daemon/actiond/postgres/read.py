@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,7 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
         for daemon in daemons
         if daemon["seen_s"] > QUIET_S
     ]
+    found += [_breaker(each) for each in processors if each["breaker"] in ("open", "probing")]
     for each in processors:
         waiting = each["due"] + each["scheduled"]
         if not waiting:
@@ -65,6 +67,25 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
         elif not each["enabled"]:
             found.append(f"{_rows(waiting)} for {name!r}, which is disabled")
     return found
+
+
+def held_back(processor: dict[str, Any]) -> str:
+    """Why nothing of it is claimed, to stand behind its name; empty: something is, or could be."""
+    if not processor["enabled"]:
+        return " (disabled)"
+    if processor["breaker"] in ("open", "probing"):
+        return " (breaker open)"
+    return " (rate reached)" if processor["due"] and processor["token_in_s"] else ""
+
+
+def _breaker(processor: dict[str, Any]) -> str:
+    name, failed, outcomes = processor["processor"], processor["breaker_failed"], processor["breaker_outcomes"]
+    probing = processor["breaker"] == "probing"
+    waits = "a probe is under way" if probing else f"next probe in {in_words(processor['probe_in_s'])}"
+    return (
+        f"the breaker of {name!r} is open, as {failed} of its latest {outcomes} outcomes were failures; {waits}: "
+        f"`actiond resume {shlex.quote(name)}` closes it"
+    )
 
 
 def _late(schedule: Any) -> str:

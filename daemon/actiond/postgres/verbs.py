@@ -140,7 +140,7 @@ async def pause(connection: Connection, processors: list[str] | None, reason: st
 
 
 async def resume(connection: Connection, processors: list[str] | None, reason: str | None) -> list[dict[str, Any]]:
-    """The opposite."""
+    """The opposite; `closed`: an open breaker was closed, too."""
     return await _switch(connection, _sql["resume"], processors, reason)
 
 
@@ -164,4 +164,5 @@ def _edit(row: Any) -> dict[str, Any]:
         "name": row["name"],
         "before": None if row["before"] is None else json_text.loads(row["before"]),
         "after": None if row["after"] is None else json_text.loads(row["after"]),
+        **({"breaker_closed": True} if row.get("closed") else {}),
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actiond.rules.gate import Circumstances, Shut, name, shut
+from actiond.rules.rate import doubled
 from actiond.words.duration import counted, in_words
 
 AHEAD_AT_MOST = 10_000  # counting stops one beyond it
@@ -34,6 +35,9 @@ def circumstances(facts: Facts) -> Circumstances:
     limit, calls = facts["global_limit"], facts["calls"]
     woken_at = facts["woken_at"]
     return Circumstances(
+        breaker_left_s=facts["probe_in_s"] or 0.0,
+        probing=facts["breaker"] == "probing",
+        rate_left_s=facts["token_in_s"] or 0.0,
         paused=facts["paused"],
         enabled=facts["enabled"],
         served=facts["served"],
@@ -160,10 +164,30 @@ def _not_woken(id_: int, facts: Facts) -> tuple[str, str]:
     return said, f"wake it: `actiond wake {facts['processor']}`"
 
 
+def _breaker(id_: int, facts: Facts) -> tuple[str, str]:
+    processor, probes = facts["processor"], facts["failed_probes"]
+    said = f"the breaker of {processor!r} opened {_ago(facts, 'breaker_opened_at')}, as {_opened_by(facts)}"
+    said += f"; {counted(probes, 'probe')} failed since" if probes else ""
+    waits = (
+        "a probe is under way" if facts["breaker"] == "probing" else f"next probe in {in_words(facts['probe_in_s'])}"
+    )
+    return f"{said}; {waits}", f"close it at once: `actiond resume {shlex.quote(processor)}`"
+
+
+def _opened_by(facts: Facts) -> str:
+    return f"{facts['breaker_failed']} of the latest {counted(facts['breaker_outcomes'], 'outcome')} were failures"
+
+
 def _locked(id_: int, facts: Facts) -> tuple[str, str]:
     pid, by = facts["locked_by"], facts["locked_by_name"]
     said = f"the session with pid {pid}{f' ({by})' if by else ''} has changed the row and not committed"
     return said, f"commit there, or end it: `select pg_terminate_backend({pid})`"
+
+
+def _rate(id_: int, facts: Facts) -> tuple[str, str]:
+    processor, rate = facts["processor"], facts["rate"]
+    said = f"the rate of {processor!r} is {rate} over all daemons; the next row in {in_words(facts['token_in_s'])}"
+    return said, f"allow more: `actiond set {shlex.quote(processor)} rate {doubled(rate)}`"
 
 
 def _global_limit(id_: int, facts: Facts) -> tuple[str, str]:
@@ -210,7 +234,9 @@ _SENTENCES: dict[Shut, _Sentence] = {
     Shut.DISABLED: _disabled,
     Shut.NO_DAEMON: _no_daemon,
     Shut.NOT_WOKEN: _not_woken,
+    Shut.BREAKER: _breaker,
     Shut.LOCKED: _locked,
+    Shut.RATE: _rate,
     Shut.GLOBAL_LIMIT: _global_limit,
     Shut.CONCURRENCY: _concurrency,
     Shut.SUSPECT: _suspect,

@@ -32,7 +32,9 @@ class Shut(StrEnum):
     UNSAVED = "too many outcomes wait to be saved"
     # what passes by itself, and counts only for a row whose time has come: until then it may change many times
     NOT_WOKEN = "the processor runs only when it is woken, and was not since the row fell due"
+    BREAKER = "its breaker is open: too many of its latest outcomes are failures"
     LOCKED = "another session holds a lock on the row"
+    RATE = "the rate over all daemons is reached"
     GLOBAL_LIMIT = "the limit over all daemons is reached"
     CONCURRENCY = "every place of its processor is taken"
     SUSPECT = "daemons died on it, and another such row has its turn"
@@ -58,6 +60,9 @@ class Circumstances:
     enabled: bool = True
     served: bool = True  # by a daemon that lives
     woken: bool = True  # or it need not be
+    breaker_left_s: float = 0.0  # what is left of the pause of its breaker
+    probing: bool = False  # its breaker waits for the outcome of a probe
+    rate_left_s: float = 0.0  # until its rate allows a row
     global_room: int | None = None  # calls that may start over all daemons; None = no limit
     room: int | None = None  # calls that may start on the daemons that serve it; None = not known
     start_delay_s: float = 0.0  # what is left of it
@@ -88,7 +93,9 @@ def shut(now: Circumstances) -> list[Shut]:
             (Shut.NO_DAEMON, not now.served),
             (Shut.UNSAVED, now.unsaved >= now.unsaved_max),
             (Shut.NOT_WOKEN, due and not now.woken),
+            (Shut.BREAKER, due and (now.breaker_left_s > 0 or now.probing)),
             (Shut.LOCKED, due and now.locked),
+            (Shut.RATE, due and now.rate_left_s > 0),
             (Shut.GLOBAL_LIMIT, due and now.global_room is not None and now.global_room <= 0),
             (Shut.CONCURRENCY, due and now.room is not None and now.room <= 0),
             (Shut.SUSPECT, due and not now.suspects_turn),

@@ -171,6 +171,11 @@ def hide(names: Collection[str], payloads: Callable[[], Iterable[str]]) -> None:
     _fields.set(_Fields(names, payloads) if names else None)
 
 
+def learnt() -> list[str]:
+    """For a process that begins with what this one knows."""
+    return sorted(_learnt)
+
+
 def names_a_secret(name: str) -> bool:
     """Is what goes by this name (of a field, of a member) a secret? Bound its length before."""
     return _IS_SECRET.search(name.replace("İ", "i").lower()) is not None

@@ -24,6 +24,7 @@ class Rules:
 
     retry: RetryPolicy
     history: str = "changes"  # all, changes, none
+    charged: bool = True  # no: a failure that would cost a retry costs nothing
 
 
 def settle(row: ClaimedRow, run_id: int, outcome: Outcome, rules: Rules, jitter: float) -> Settlement:
@@ -102,6 +103,8 @@ def _failed(row: ClaimedRow, run_id: int, failed: Failed, rules: Rules, jitter: 
         again_s = None if failed.after is None else duration.seconds(failed.after)
     except ValueError as wrong:
         return _failed(row, run_id, Failed(f"{text.short} ({text_of(wrong)})", behavior), rules, jitter)
+    if behavior is RetryBehavior.ALLOW_RETRY and not rules.charged:
+        behavior = RetryBehavior.KEEP_ALIVE
     kind, charge = "failed", 0
     if behavior is RetryBehavior.KEEP_ALIVE:
         kind = "retried"

@@ -53,7 +53,7 @@ async def drain(
             await _until_finalized(loops)
     crews = [loop.crew for loop in loops.values()]
     saved = not any(loop.writer.unsaved or loop.claiming for loop in loops.values())
-    return saved and not any(crew.running or crew.finalizing for crew in crews)
+    return saved and not any(crew.running or crew.finalizers.in_hand for crew in crews)
 
 
 async def _give_back(loop: ProcessorLoop) -> None:
@@ -88,7 +88,7 @@ async def _until_idle(loops: dict[str, ProcessorLoop]) -> None:
 
 
 async def _until_finalized(loops: dict[str, ProcessorLoop]) -> None:
-    while any(loop.crew.finalizing for loop in loops.values()):
+    while any(loop.crew.finalizers.in_hand for loop in loops.values()):
         await anyio.sleep(_LOOK_S)
 
 

@@ -108,10 +108,12 @@ _OF_A_PROCESSOR: dict[Metric, Callable[[ProcessorLoop], Any]] = {
     Metric.FENCED: lambda loop: loop.writer.tally.fenced,
     Metric.TIMEOUTS: lambda loop: loop.writer.tally.timeouts,
     Metric.RUNAWAYS: lambda loop: loop.writer.tally.runaways,
+    Metric.WORKER_DEATHS: lambda loop: loop.writer.tally.worker_deaths,
     Metric.HANDLER_SECONDS: lambda loop: loop.writer.tally.calls,
     Metric.WAIT_SECONDS: lambda loop: loop.writer.tally.waits,
     Metric.RUNNING: lambda loop: loop.crew.running,
     Metric.UNSAVED: lambda loop: loop.writer.unsaved,
+    Metric.BREAKER_OPEN: lambda loop: loop.brakes.open,
     Metric.PAUSED: lambda loop: bool({Shut.PAUSED, Shut.DISABLED} & set(loop.shut())),
 }
 _OF_THE_DATABASE = {

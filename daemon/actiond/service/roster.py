@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Crew, Shared
+from actiond.batch.crew import Crew
+from actiond.batch.shared import Shared
 from actiond.batch.write_back import WriteBack
 from actiond.contract import home
 from actiond.contract.processor import Processor

@@ -15,16 +15,17 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Shared
 from actiond.batch.lifespans import CLOSE_S, Lifespans, lifespans
+from actiond.batch.shared import Shared
 from actiond.batch.spans import Tracing
 from actiond.batch.suspects import Suspects
+from actiond.batch.workers import Workers, cpus
 from actiond.contract import home
 from actiond.contract.hooks import Enterable
 from actiond.contract.processor import Processor
@@ -32,6 +33,7 @@ from actiond.host import discovery, extras
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
+from actiond.loops.breaker_loop import BreakerLoop
 from actiond.loops.fold_loop import FoldLoop
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
@@ -42,6 +44,7 @@ from actiond.loops.schedule_loop import ScheduleLoop
 from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.backlog_store import BacklogStore
+from actiond.postgres.brake_store import BrakeStore
 from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.family_store import FamilyStore
@@ -50,6 +53,7 @@ from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.run_store import RunStore
 from actiond.postgres.schedule_store import ScheduleStore
 from actiond.postgres.statements import Statements
+from actiond.service.blocked_loop import told
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
 from actiond.service.hearing import Hearing
@@ -58,6 +62,7 @@ from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
 from actiond.service.start import registered, unless
 from actiond.service.watched import Watched
+from actiond.words.claimed import Settlement
 from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
 
@@ -154,8 +159,9 @@ class Supervisor:
                 await self._patiently(lambda: role.check(handlers, found.values()))
                 await unless(self._stop, resources.open(home.resources(found.values())))
                 release = ReleaseLoop(FamilyStore(pool, self._sql))
-                shared = self._shared(calls, handlers, release, resources)
-                clean = await self._work(found, pool, shared, release, tasks, began_s)
+                breakers = BreakerLoop(BrakeStore(pool, self._sql), self._loops, self._world)
+                shared = self._shared(calls, handlers, release, breakers, resources)
+                clean = await self._work(found, pool, shared, (release, breakers), tasks, began_s)
                 self._notifier.extend_timeout(len(resources.lives) * CLOSE_S)
             tasks.cancel_scope.cancel()
             calls.cancel_scope.cancel()
@@ -169,21 +175,14 @@ class Supervisor:
         found: dict[str, Processor],
         pool: Pool,
         shared: Shared,
-        release: ReleaseLoop,
+        fed: tuple[ReleaseLoop, BreakerLoop],
         tasks: TaskGroup,
         began_s: float,
     ) -> bool:
         settings, loops = self._settings, self._loops
         store, daemons = ActionStore(pool, self._sql), DaemonStore(pool, self._sql)
-        host = socket.gethostname()
-        hearing = Hearing(store, loops, self._world, host, settings.listen, settings.lease_s)
-        entrance, names = self._entrance, sorted(found)
-        identity = Identity(
-            host, os.getpid(), self._version, names, settings.lease_s, entrance.presence_pooled, entrance.locks
-        )
-        presence = PresenceThread(
-            settings.presence_dsn, identity, hearing.callbacks, self._sql, blocked=self._blocked, listen=settings.listen
-        )
+        hearing = Hearing(store, loops, self._world, socket.gethostname(), settings.listen, settings.lease_s)
+        presence = self._presence(sorted(found), hearing)
         processors = ProcessorStore(pool, self._sql)
         roster = Roster(self._find, loops, self._world, store, processors, presence, shared, tasks, settings.built_ins)
         policy = PolicyLoop(processors, store, loops, self._world, settings.poll_interval_s, roster.built_in)
@@ -197,7 +196,7 @@ class Supervisor:
                 self._roster, self._policy = roster, policy
                 proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
                 self._watched.proof, fold = proof, FoldLoop(RunStore(pool, self._sql))
-                ours = (policy, hearing.rescue, hearing.schedule, release, proof, fold)
+                ours = (policy, hearing.rescue, hearing.schedule, *fed, proof, fold)
                 for task in (*(each.run for each in ours), *self._others):
                     tasks.start_soon(task)
                 self._ready(store.daemon, time.monotonic() - began_s)
@@ -205,22 +204,42 @@ class Supervisor:
             log.info(LogLine.DAEMON_STOPPING, reason=self._reason)
             self._notifier.stopping("finishing what runs")
             clean = await drain(loops, self._world, self._notifier, settings.drain_s, self._hurry)
+            await shared.workers.close()
         await self._ended(daemons, store)
         return clean
 
-    def _shared(self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop, resources: Lifespans) -> Shared:
-        concurrency, otel = self._settings.concurrency, extras.opentelemetry(self._version)
+    def _presence(self, names: list[str], hearing: Hearing) -> PresenceThread:
+        settings, entrance = self._settings, self._entrance
+        me = (socket.gethostname(), os.getpid(), self._version, names, settings.lease_s)
+        return PresenceThread(
+            *(settings.presence_dsn, Identity(*me, entrance.presence_pooled, entrance.locks)),
+            *(hearing.callbacks, self._sql),
+            blocked=lambda blocked: told(blocked, self._loops, self._world.counts),
+            blocked_s=settings.loop_blocked_s,
+            listen=settings.listen,
+        )
+
+    def _shared(
+        self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop, breakers: BreakerLoop, resources: Lifespans
+    ) -> Shared:
+        def landed(processor: str, settlements: Sequence[Settlement]) -> None:
+            release.landed(settlements)
+            breakers.landed(processor, settlements)
+
+        settings, otel = self._settings, extras.opentelemetry(self._version)
         if otel is not None:
             log.info(LogLine.TRACING_STARTED, provider=otel.provider)
         return Shared(
             tasks=calls,
-            calls=anyio.CapacityLimiter(concurrency) if concurrency else None,
-            threads=anyio.CapacityLimiter(self._settings.threads),
+            calls=anyio.CapacityLimiter(settings.concurrency) if settings.concurrency else None,
+            threads=anyio.CapacityLimiter(settings.threads),
+            workers=Workers(settings.workers or cpus(), settings.worker_memory_mb, settings.log_level),
             suspects=Suspects(),
             handler_pool=handlers,
             runaway=self._runaway,
             left=[],
-            landed=release.landed,
+            landed=landed,
+            settled=breakers.settled,
             lifespans=resources,
             tracing=Tracing(otel) if otel is not None else None,
             arounds=self._arounds,
@@ -262,10 +281,6 @@ class Supervisor:
                     self._notifier.ready("reloaded")
                 else:
                     self.stop(number.name)
-
-    def _blocked(self, for_s: float, where: str) -> None:
-        self._world.counts.loop_blocked += 1
-        log.warning(LogLine.LOOP_BLOCKED, blocked_s=round(for_s, 1), where=where.split(" < ")[0], frames=where)
 
     def _ended_by_itself(self, what: str) -> None:
         self._broken = True

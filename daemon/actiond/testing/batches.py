@@ -23,6 +23,7 @@ from actiond.contract.hooks import RunResult
 from actiond.contract.payload import is_async
 from actiond.contract.processor import Processor
 from actiond.contract.resource import Resource, offered
+from actiond.contract.says import Executor
 from actiond.rules import redaction
 from actiond.rules.settlement import settle
 from actiond.words import json_text
@@ -105,7 +106,7 @@ class _Calls:
 
     def __init__(self, processor: Processor, config: Mapping[str, Any]) -> None:
         self.ended: dict[int, EndedAction] = {}
-        self._processor = processor
+        self._processor = processor.in_this_process()
         self._config = config
         self._arounds = home.arounds(processor)
         self._error: str | None = None
@@ -113,7 +114,7 @@ class _Calls:
     async def run(self, rows: list[ClaimedRow]) -> None:
         """The handler, and what becomes of its actions."""
         processor, rules = self._processor, self._processor.policy.rules
-        call, scope = self._call(processor.handler), Scope(_RUN, processor.name)
+        call, scope = self._call(processor.handler, processor.executor is Executor.LOOP), Scope(_RUN, processor.name)
 
         async def run() -> None:
             redaction.hide(processor.redact, lambda: [row.data for row in rows])
@@ -131,7 +132,10 @@ class _Calls:
         if finalize is None or not self.ended:
             return
         actions = tuple(finalizers.of(each.settlement) for each in self.ended.values())
-        call, result = self._call(finalize), RunResult(_RUN, processor.name, actions, self._error, 0.0)
+        call, result = (
+            self._call(finalize, is_async(finalize)),
+            RunResult(_RUN, processor.name, actions, self._error, 0.0),
+        )
 
         async def run() -> None:
             told.finalized(processor.name, _RUN, await call.run(result))
@@ -139,8 +143,9 @@ class _Calls:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
 
-    def _call(self, handler: Callable[[Any], Any]) -> Call:
-        return Call(handler, is_async(handler), self._processor.policy.timeout, lambda _: None)
+    def _call(self, handler: Callable[[Any], Any], in_loop: bool) -> Call:
+        timeout_s = self._processor.policy.timeout
+        return Call(handler, in_loop, timeout_s, lambda _: None, is_async=is_async(handler))
 
 
 def _ended(settlement: Settlement) -> EndedAction:

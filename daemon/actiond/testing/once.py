@@ -2,9 +2,10 @@
 
 It is a daemon without the waiting: registered like one, with its liveness lock, so that it can run beside others;
 and gone when the work is done. What a daemon does by the clock it leaves out: it listens to nothing, fires no
-schedules and rescues nobody's rows. Being asked to run counts as the wake that `run_on_insert = false` waits for,
-and nothing is held back for a limit over all daemons or for `start_delay`. The resources of the processors are open
-meanwhile, their finalizers have ended when it ends.
+schedules and rescues nobody's rows; handlers with executor="process" run in this process. Being asked to run counts as
+the wake that `run_on_insert = false` waits for, and nothing is held back for `start_delay` or for what bounds claims
+over all daemons: a limit, a rate, a breaker. The resources of the processors are open meanwhile, their finalizers have
+ended when it ends.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actiond.batch.crew import Crew, Shared
+from actiond.batch.crew import Crew
 from actiond.batch.lifespans import Lifespans, lifespans
+from actiond.batch.shared import Shared
 from actiond.batch.suspects import Suspects
+from actiond.batch.workers import Workers
 from actiond.batch.write_back import WriteBack
 from actiond.contract import home
 from actiond.contract.policy import Policy
@@ -116,7 +119,7 @@ async def _run(hands: _Hands, processor: Processor) -> list[int]:
     policy = processor.policy.overridden(standing.overrides)
     if gate.shut(gate.Circumstances(paused=poll.paused, enabled=policy.enabled)):
         return []
-    writer = WriteBack(hands.store, processor.name, hands.release.landed)
+    writer = WriteBack(hands.store, processor.name, lambda _, outcomes: hands.release.landed(outcomes))
     with hands.suspects.asking() as suspects:
         answers = await _claims(writer, processor.name, policy, suspects)
     await _work(hands, processor, policy, writer, answers)
@@ -139,11 +142,11 @@ async def _claims(writer: WriteBack, name: str, policy: Policy, suspects: bool) 
 async def _work(hands: _Hands, processor: Processor, policy: Policy, writer: WriteBack, answers: list[Answer]) -> None:
     """Until every call has ended. One that ignores its cancellation is waited for: a test has nobody to kill it."""
     bell = Bell()
-    crew = Crew(processor, policy, hands.store, writer, _shared(hands), bell.ring)
+    crew = Crew(processor.in_this_process(), policy, hands.store, writer, _shared(hands), bell.ring)
     for answer in answers:
         crew.add(answer.run_id, answer.rows)
     while crew.in_hand or writer.waiting:
-        if writer.waiting and crew.in_hand == crew.finalizing:  # all calls have ended: save what they came to
+        if writer.waiting and crew.in_hand == crew.finalizers.in_hand:  # all calls have ended: save what they came to
             await writer.send(None)
         else:
             await bell.wait()
@@ -154,10 +157,11 @@ def _shared(hands: _Hands) -> Shared:
         tasks=hands.tasks,
         calls=None,
         threads=anyio.CapacityLimiter(THREADS),
+        workers=Workers(1, 0, "info"),  # nothing is lent: it all runs in this process
         suspects=hands.suspects,
         handler_pool=hands.handlers,
         runaway=lambda: None,
         left=[],
-        landed=hands.release.landed,
+        landed=lambda _, outcomes: hands.release.landed(outcomes),
         lifespans=hands.lifespans,
     )

@@ -75,6 +75,14 @@ class RoleRefused(AuthorError):
     """This processor cannot take its role."""
 
 
+class WorkerDied(AuthorError):
+    """The worker process of this action died."""
+
+
+class WorkerUnavailable(AuthorError):
+    """There is no worker process for this action."""
+
+
 class OperatorError(ActiondError):
     """Somebody has to do something."""
 

@@ -2,8 +2,7 @@
 
 A log line is an event that happened, in the past tense, with plain fields: code prints it as
 `log.info(LogLine.DAEMON_READY, daemon_id=7)`, operators search for its name, tests wait for it, the manual is
-generated from this file. Nothing the daemon prints has a name that is not here; only authors of processors
-choose names of their own.
+made from this file. Nothing the daemon prints has another name; only authors of processors choose their own.
 
 Fields carry their unit in the name (`took_s`), counts are bare plurals (`rows`). A field with nothing to say is
 left out. `once per processor` marks a line that can flood: for the same processor it is printed at most once a
@@ -14,19 +13,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-
-#: Fields that any line can have, and what they mean.
-COMMON_FIELDS = {
-    "timestamp": "when the line was made: UTC, by the clock of the daemon's host; in the journal, its own",
-    "level": "debug, info, warning, error or critical",
-    "event": "the name of the line",
-    "processor": "the processor this is about",
-    "run_id": "the run this is about: one call of a handler for one batch",
-    "action_id": "the action this is about: one row",
-    "exception": "type, message and frames of an error nobody expected, never its local variables",
-    "repeated": "how many lines like this one were held back since the last one was printed",
-    "lines_lost": "how many lines since the start did not get out because the log was full or closed",
-}
 
 _SIGNATURE = re.compile(r"(?P<level>\w+) (?P<name>\w+)\((?P<fields>[\w, ]*)\)(?: once per (?P<per>[\w, ]+))?")
 
@@ -109,8 +95,8 @@ class LogLine(StrEnum):
         "The daemon could not prove in time that it lives; its handlers are canceled, their results dropped.",
     )
     LOOP_BLOCKED = (
-        "warning loop_blocked(blocked_s, where, frames) once per where",
-        "Some code held the event loop, so that nothing else could run; `where` is the line that held it.",
+        "warning loop_blocked(processor, run_id, action_id, blocked_s, where, frames) once per processor, where",
+        "Some code held the event loop, so that nothing else could run: `where` is the line, `frames` the way to it.",
     )
 
     # Dead daemons and their rows
@@ -173,6 +159,22 @@ class LogLine(StrEnum):
         "error resource_failed(resource, error)",
         "A resource could not be closed in time or without an error, or it ended by itself; then the daemon stops.",
     )
+    BREAKER_OPENED = (
+        "warning breaker_opened(processor, failed, outcomes, pause_s)",
+        "Too many of a processor's latest outcomes were failures; its rows wait, uncharged, until a probe succeeds.",
+    )
+    BREAKER_PROBES = (
+        "info breaker_probes(processor, run_id)",
+        "The pause of an open breaker is over and one row was claimed, to see whether the other side answers again.",
+    )
+    PROBE_FAILED = (
+        "warning probe_failed(processor, failed_probes, pause_s)",
+        "The probe of an open breaker failed, uncharged; the next one goes after a longer pause.",
+    )
+    BREAKER_CLOSED = (
+        "info breaker_closed(processor, failed_probes)",
+        "A probe succeeded: the rows of the processor are claimed again.",
+    )
 
     # Schedules
     SCHEDULE_FIRED = (
@@ -212,6 +214,22 @@ class LogLine(StrEnum):
     HANDLER_RUNAWAY = (
         "error handler_runaway(processor, run_id, action_id, over_s) once per processor, run_id, action_id",
         "A handler goes on although it was canceled; it keeps its place until it ends.",
+    )
+    EXIT_IGNORED = (
+        "error exit_ignored(error, where) once per where",
+        "A task that a handler started wanted to end the process; its handler gets the exception, the daemon goes on.",
+    )
+    WORKER_STARTED = (
+        "info worker_started(processor, worker_pid, took_s)",
+        "A worker process has loaded its processor; it runs one action after the other.",
+    )
+    WORKER_DIED = (
+        "error worker_died(processor, run_id, action_id, error)",
+        "The worker process that ran this action died, and the action failed; the next one gets a new worker.",
+    )
+    WORKER_UNAVAILABLE = (
+        "error worker_unavailable(processor, error) once per processor",
+        "A worker process could not be started; its rows are tried again soon, uncharged.",
     )
     COROUTINE_NEVER_AWAITED = (
         "error coroutine_never_awaited(processor, run_id, action_id, coroutine)",
@@ -253,10 +271,7 @@ class LogLine(StrEnum):
     )
 
     # Being looked at
-    HTTP_STARTED = (
-        "info http_started(at)",
-        "Metrics and health are served over HTTP at this address.",
-    )
+    HTTP_STARTED = ("info http_started(at)", "Metrics and health are served over HTTP at this address.")
     HTTP_FAILED = (
         "error http_failed(at, error)",
         "The HTTP server for metrics and health ended although the daemon goes on; work is not touched by it.",

@@ -54,6 +54,10 @@ class Metric(StrEnum):
         "counter actiond_handler_runaways_total(processor)",
         "Handler calls that went on although they were canceled.",
     )
+    WORKER_DEATHS = (
+        "counter actiond_worker_deaths_total(processor)",
+        "Worker processes that died of an action: by a crash, by their exit, by the kernel when memory is short.",
+    )
     RESCUED = (
         "counter actiond_rescued_total()",
         "Rows of dead daemons that this daemon returned, those set aside as quarantined included.",
@@ -84,6 +88,10 @@ class Metric(StrEnum):
 
     # What the database holds: the same from every daemon, so take the max and not the sum
     PAUSED = ("gauge actiond_paused(processor)", "1 = paused or disabled: nothing of it is claimed; else 0.")
+    BREAKER_OPEN = (
+        "gauge actiond_breaker_open(processor)",
+        "1 = its breaker is open: nothing but probes is claimed; else 0.",
+    )
     WAITING = ("gauge actiond_waiting(processor)", "Rows that are due and unclaimed; counting stops at 10,000.")
     SCHEDULED = ("gauge actiond_scheduled(processor)", "Rows that are due later; counting stops at 10,000.")
     OLDEST_WAITING_SECONDS = (
