@@ -27,6 +27,7 @@ from actiond.rules import redaction
 from actiond.rules.settlement import settle
 from actiond.words.claimed import Settlement
 from actiond.words.duration import seconds
+from actiond.words.errors import ProcessorInvalid
 from pure.build import a_row
 from support.database import eventually
 from support.sources import USUAL_IMPORTS
@@ -380,6 +381,35 @@ async def test_secrets_that_this_process_knows_are_hidden_there_too(workers, fin
     redaction.learn("swordfish77")
     found = find("@processor('tells', executor='process')\ndef tells(action): raise ValueError('a swordfish77 b')\n")
     assert (await call(workers, found["tells"])).error == "ValueError: a [hidden] b"
+
+
+async def test_fields_that_nobody_may_see_are_hidden_there_too(workers, find) -> None:
+    found = find("""
+        @processor("charge", executor="process", redact=("card",))
+        def charge(action):
+            action.log.info("charging", card=action.data["card"], of=f"no {action.data['card']}")
+            raise ValueError(f"no bank knows {action.data['card']}")
+    """)
+    with structlog.testing.capture_logs() as lines:
+        ended = await call(workers, found["charge"], {"card": "4111-1111", "amount": 7})
+        await eventually(lambda: any(line["event"] == "charging" for line in lines))
+    assert ended.error == "ValueError: no bank knows [hidden]"
+    [said] = [line for line in lines if line["event"] == "charging"]
+    assert (said["card"], said["of"]) == ("[hidden]", "no [hidden]")
+
+
+def test_what_stands_around_a_handler_cannot_stand_around_a_worker(find) -> None:
+    with pytest.raises(ProcessorInvalid, match="around is entered in the daemon, and executor='process' runs elsewhere"):
+        find("""
+            import contextlib
+
+            @contextlib.asynccontextmanager
+            async def timed(batch):
+                yield
+
+            @processor("odd", executor="process", around=timed)
+            def odd(action): ...
+        """)
 
 
 async def test_a_handler_sees_that_its_action_was_withdrawn(workers, find) -> None:
