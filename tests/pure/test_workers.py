@@ -399,7 +399,9 @@ async def test_fields_that_nobody_may_see_are_hidden_there_too(workers, find) ->
 
 
 def test_what_stands_around_a_handler_cannot_stand_around_a_worker(find) -> None:
-    with pytest.raises(ProcessorInvalid, match="around is entered in the daemon, and executor='process' runs elsewhere"):
+    with pytest.raises(
+        ProcessorInvalid, match="around is entered in the daemon, and executor='process' runs elsewhere"
+    ):
         find("""
             import contextlib
 
