@@ -23,7 +23,8 @@ from typing import Any
 from actiond import SUDDEN_DEATH, Action, Batch, Statements, batch_processor
 
 A_TURN_S = 20.0  # then others may have their turn
-LOOK_S = 5.0  # between looks at how many have failed
+LOOK_S = 5.0  # between looks at how many have failed, once all are made
+LOOK_SHARE = 4  # before: looks take at most a fifth of the time
 ENOUGH = 20  # actions that must have ended before a share of them says anything
 ABORT_CHUNK = 5_000
 #: What is asked makes no sense, or may not be: a wrong query, a value that does not fit, a right that is missing.
@@ -75,6 +76,7 @@ class _Filling:
     plan: Any = None  # what plan_begin says of it
     texts: Any = None
     began_s: float = field(default_factory=time.monotonic)
+    look_at_s: float = 0.0  # when to look again at how many have failed
 
     async def page(self, connection: Any) -> None:
         """One page, and how far it came."""
@@ -93,13 +95,23 @@ class _Filling:
         if made == 0 or self.texts["next"] is None:
             self.state["filled"] = True
             _settle(action, self.state, percent)
-        elif percent is not None and await _too_many(connection, action, percent):
+        elif percent is not None and await self._failing(connection, percent):
             self.state["filled"] = True  # no more pages: _watch ends it
             action.defer("0 s", state=self.state)
         elif time.monotonic() - self.began_s > A_TURN_S:
             action.defer("0 s", state=self.state)
         else:
             await connection.execute(_sql["plan_reached"], action.id, json.dumps(self.state))
+
+    async def _failing(self, connection: Any, percent: float) -> bool:
+        """Has too much failed? A look counts all that was made: the next one waits LOOK_SHARE times as long."""
+        if time.monotonic() < self.look_at_s:
+            return False
+        began_s = time.monotonic()
+        totals = await connection.fetchrow(_sql["family_totals"], self.action.id, 0)
+        now_s = time.monotonic()
+        self.look_at_s = now_s + LOOK_SHARE * (now_s - began_s)
+        return _too_many(totals, percent)
 
     async def _make(self, connection: Any) -> tuple[int, str | None]:
         about, last = (self.action.id, self.plan["processor"]), self.state["last"]
@@ -155,8 +167,7 @@ async def _texts(connection: Any, action: Action[Any], found: Any) -> Any:
     return texts
 
 
-async def _too_many(connection: Any, action: Action[Any], percent: float) -> bool:
-    totals = await connection.fetchrow(_sql["family_totals"], action.id, 0)
+def _too_many(totals: Any, percent: float) -> bool:
     ended = totals["completed"] + totals["failed"]
     return bool(ended >= ENOUGH and 100 * totals["failed"] > percent * ended)
 
@@ -169,7 +180,7 @@ async def _watch(batch: Batch[Any], action: Action[Any], state: dict[str, Any]) 
         found = await connection.fetchrow(_sql["plan_begin"], action.data["plan"], action.id)
         percent = found["abort_percent"] if found is not None else None
         totals = await connection.fetchrow(_sql["family_totals"], action.id, 0)
-        if percent is not None and (state.get("aborted") or await _too_many(connection, action, percent)):
+        if percent is not None and (state.get("aborted") or _too_many(totals, percent)):
             canceled = await connection.fetchval(_sql["plan_abort"], action.id, ABORT_CHUNK)
             state = {**state, "aborted": f"more than {percent:g} % failed"}
             if canceled < ABORT_CHUNK:

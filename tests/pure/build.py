@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
+
+import anyio.lowlevel
 
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch
@@ -47,3 +50,12 @@ def a_batch(size: int = 3, scope: Scope | None = None, **given: Any) -> Batch[An
 def rules(retries: int = 3, history: str = "changes", **knobs: Any) -> Rules:
     """Fixed delays of 300 s, unless told otherwise."""
     return Rules(RetryPolicy(retries, **{"interval_s": 300.0, **knobs}), history)
+
+
+async def undisturbed() -> None:
+    """The task that called something can go on: it is not cancelled, and nothing arrives later."""
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()

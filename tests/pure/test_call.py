@@ -15,6 +15,7 @@ import pytest
 
 from actiond.batch import call as call_module
 from actiond.batch.call import Call, Ended, Stop
+from pure.build import undisturbed
 from support.database import eventually
 
 LONG_S = 60.0  # longer than any test
@@ -39,19 +40,7 @@ async def run(handler: Callable[[Any], Any], timeout_s: float = LONG_S) -> Ended
 async def _nothing_is_left_behind() -> AsyncIterator[None]:
     """After each test the task is as it was: not cancelled, and able to wait."""
     yield
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-    await anyio.lowlevel.checkpoint()
-
-
-async def undisturbed() -> None:
-    """The task that made a call can go on: nothing of it arrives later."""
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-    for _ in range(3):
-        await anyio.lowlevel.checkpoint()
+    await undisturbed()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from actiond.contract.hooks import enterables
 from actiond.contract.resource import offered
 from actiond.words.errors import ProcessorInvalid
 from actiond.words.outcome import Completed, Failed, Outcome
-from pure.build import a_row, a_scope
+from pure.build import a_row, a_scope, undisturbed
 from support.database import eventually
 
 LONG_S = 60.0
@@ -33,10 +33,7 @@ variable: ContextVar[str] = ContextVar("variable", default="unset")
 @pytest.fixture(autouse=True)
 async def _nothing_is_left_behind() -> AsyncIterator[None]:
     yield
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-    await anyio.lowlevel.checkpoint()
+    await undisturbed()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from support.daemon import Daemon, daemons
+from support.daemon import Daemon, daemons, outlived
 from support.database import Database, Server, eventually
 from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
@@ -258,9 +258,8 @@ async def books(batch):
 
 @pytest.fixture(scope="module")
 def db(server: Server, template: str) -> Iterator[Database]:
-    database = asyncio.run(server.create(template))
-    yield database
-    asyncio.run(server.drop(database))
+    with server.kept(template) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")
@@ -273,9 +272,8 @@ def daemon(db: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 @pytest.fixture(autouse=True)
 async def _nothing_is_left_behind(daemon: Daemon, conn: asyncpg.Connection):
-    assert daemon.process.poll() is None, "the daemon of this file has died in a test before"
-    yield
-    assert daemon.process.poll() is None, "\n".join(str(line) for line in daemon.lines[-30:])
+    async with outlived(daemon):
+        yield
     await eventually(lambda: nothing_claimed(conn))
 
 

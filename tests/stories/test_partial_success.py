@@ -90,9 +90,8 @@ SEVEN = {3, 4, 100, 101, 300, 444, 511}
 
 @pytest.fixture(scope="module")
 def db(server: Server, template: str) -> Iterator[Database]:
-    database = asyncio.run(server.create(template))
-    yield database
-    asyncio.run(server.drop(database))
+    with server.kept(template) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")

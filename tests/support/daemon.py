@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,14 @@ class Daemon:
         self._reader.join(10)
         if self.process.stderr is not None:
             self.process.stderr.close()
+
+
+@asynccontextmanager
+async def outlived(daemon: Daemon) -> AsyncIterator[None]:
+    """Around a test: a daemon that all tests of a file share is there before it, and after it."""
+    assert daemon.process.poll() is None, "the daemon of this file has died in a test before"
+    yield
+    assert daemon.process.poll() is None, "\n".join(str(line) for line in daemon.lines[-30:])
 
 
 @contextmanager

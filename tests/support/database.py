@@ -6,6 +6,7 @@ other things live. A test run that is killed leaves its databases on such a serv
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import re
@@ -67,6 +68,13 @@ class Server:
             yield database
         finally:
             await self.drop(database)
+
+    @contextmanager
+    def kept(self, template: str) -> Iterator[Database]:
+        """One database for all tests of a file."""
+        database = asyncio.run(self.create(template))
+        yield database
+        asyncio.run(self.drop(database))
 
     async def _run(self, command: str) -> None:
         connection = await asyncpg.connect(self.admin_dsn)

@@ -146,9 +146,7 @@ class Crew:
         """What never started goes back, uncharged."""
         returned = await self.give_back_unwelcome()
         works = [*self._placing, *self._ready, *chain.from_iterable(self._apart.values())]
-        self._placing.clear()
-        self._ready.clear()
-        self._apart.clear()
+        self._empty()
         return returned + await self._return(works)
 
     def put_back(self) -> None:
@@ -183,8 +181,7 @@ class Crew:
 
     def forget(self) -> None:
         """The claims were lost: whatever is here is no longer ours."""
-        for each in (self._placing, self._ready, self._apart):
-            each.clear()
+        self._empty()
         for _ in range(sum(works[0].suspect for works in self._unwelcome.values())):
             self._shared.suspects.gone()
         self._unwelcome.clear()
@@ -192,6 +189,10 @@ class Crew:
         for run in list(self._runs.values()):
             self._close(run)
         self.stop_calls(Stop.CUT_OFF)
+
+    def _empty(self) -> None:
+        for waiting in (self._placing, self._ready, self._apart):
+            waiting.clear()
 
     def _close(self, run: Run) -> None:
         """Nothing of it is here any more."""
@@ -244,12 +245,11 @@ class Crew:
             work.spans = shared.tracing.call(work, processor.batch)
         try:
             with work.spans or _NOTHING:
-                about = (policy.config, rules, work.rows, scope, database)
-                outcomes = await calling.run(*about, self._arounds)
+                outcomes = await calling.run(policy.config, rules, work.rows, scope, database, self._arounds)
         finally:
             self._calls.pop(call, None)
         if call.left_a_thread:
-            thread_left(call, self._shared, partial(told.runaway, self._tally, call, work))
+            thread_left(call, shared, partial(told.runaway, self._tally, call, work))
         if not call.abandoned:
             self._settle(work, outcomes)
         return call.abandoned

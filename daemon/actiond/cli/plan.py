@@ -33,7 +33,7 @@ def list_(name: str | None, dsn: str | None, as_json: bool) -> None:
     """The plans: what they do, and what became of their last run."""
     rows = ask(dsn, lambda c: _some(c, name))
     if as_json:
-        output.print_json([{**row, "mapping": _json(row["mapping"])} for row in rows])
+        output.print_json([{**row, "mapping": json_text.loads_or_none(row["mapping"])} for row in rows])
         return
     output.table([_shown(row) for row in rows], as_json=False, empty="no plan yet: `actiond plan add` makes one")
 
@@ -62,10 +62,6 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _json(text: str | None) -> Any:
-    return None if text is None else json_text.loads(text)
-
-
 @command.command("preview")
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 1000), default=5, show_default=True, help="Actions to show.")
@@ -75,7 +71,7 @@ def preview(name: str, limit: int, dsn: str | None, as_json: bool) -> None:
     """What a run would do: how many rows, and the first actions as they would be made. Nothing is written."""
     seen = ask(dsn, lambda c: plan_edit.preview(c, name, limit), COUNT_S)
     if as_json:
-        sample = [{**each, "data": _json(each["data"])} for each in seen.sample]
+        sample = [{**each, "data": json_text.loads_or_none(each["data"])} for each in seen.sample]
         output.print_json({"columns": seen.columns, "rows": seen.rows, "no_key": seen.no_key, "sample": sample})
     else:
         count = f"more rows than could be counted in {COUNT_S:g} s" if seen.rows is None else _rows(seen.rows)

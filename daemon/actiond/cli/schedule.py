@@ -49,7 +49,7 @@ def list_(name: str | None, dsn: str | None, as_json: bool) -> None:
 
 def _whole(row: dict[str, Any]) -> dict[str, Any]:
     shown = row.pop("shown")
-    return {**row, "data": _json(shown), "says": described(row)}
+    return {**row, "data": json_text.loads_or_none(shown), "says": described(row)}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -65,10 +65,6 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "overlapped": row["overlapped"],
         "note": _note(row),
     }
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else json_text.loads(text)
 
 
 def local(row: dict[str, Any], at: datetime | None) -> str:

@@ -93,7 +93,7 @@ class Action(Generic[T]):
     @property
     def state(self) -> Any:
         """What the last `defer` or `wait_for_children` kept, decoded; None at first."""
-        return None if self.row.state is None else json_text.loads(self.row.state)
+        return json_text.loads_or_none(self.row.state)
 
     @property
     def trace(self) -> str | None:

@@ -82,6 +82,11 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}".strip(": ").replace("\n", " ")
 
 
+def with_hint(error: asyncpg.PostgresError) -> str:
+    """What Postgres or one of our functions says, and what it advises, in one line."""
+    return f"{error.args[0]}. {error.hint}" if getattr(error, "hint", None) else str(error.args[0])
+
+
 def passes(error: Exception) -> bool:
     """Worth waiting for: the server may answer again without anybody doing something."""
     if isinstance(error, DatabaseUnreachable):
@@ -98,7 +103,7 @@ def for_people(error: Exception) -> OperatorError | None:
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return OperatorError(f"this role may not do that: {error}")
     if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith("AC"):  # one of our own
-        return OperatorError(f"{error.args[0]}. {error.hint}" if error.hint else str(error.args[0]))
+        return OperatorError(with_hint(error))
     if isinstance(error, asyncpg.PostgresError) and trouble(error) is not Trouble.LOST:
         return OperatorError(f"the database refused: {in_words(error)}")
     if isinstance(

@@ -35,7 +35,7 @@ async def schema_of(connection: Fetches, processor: str) -> dict[str, Any] | Non
     rows = await connection.fetch(_sql["processor_payload"], processor)
     if not rows:
         raise OperatorError(f"no daemon has declared a processor {processor!r}, so its payloads cannot be checked")
-    found = None if rows[0]["payload"] is None else json_text.loads(rows[0]["payload"])
+    found = json_text.loads_or_none(rows[0]["payload"])
     return found if isinstance(found, dict) else None
 
 

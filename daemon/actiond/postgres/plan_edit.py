@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from actiond.postgres.connection import Connection
+from actiond.postgres.connection import Connection, with_hint
 from actiond.postgres.statements import Statements
 from actiond.words.errors import OperatorError
 
@@ -119,7 +119,7 @@ async def preview(connection: Connection, name: str, limit: int) -> Preview:
             sample = await connection.fetch(texts["preview"], limit)
         rows, no_key = await _count(connection, texts["counted"])
     except asyncpg.PostgresError as wrong:
-        raise OperatorError(f"plan {name!r} cannot run: {_said(wrong)}") from None
+        raise OperatorError(f"plan {name!r} cannot run: {with_hint(wrong)}") from None
     return Preview(names, rows, no_key, [dict(each) for each in sample])
 
 
@@ -131,8 +131,3 @@ async def _count(connection: Connection, counted: str) -> tuple[int | None, int]
         return None, 0
     assert row is not None
     return row[0], row[1]
-
-
-def _said(wrong: asyncpg.PostgresError) -> str:
-    said, hint = str(wrong.args[0]), getattr(wrong, "hint", None)
-    return f"{said}. {hint}" if hint else said

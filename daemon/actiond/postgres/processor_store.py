@@ -75,5 +75,5 @@ def _standing(row: Any) -> Standing:
     config = overrides.pop("config")
     for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings"):
         overrides.pop(name)
-    overrides["config"] = None if config is None else json_text.loads(config)
+    overrides["config"] = json_text.loads_or_none(config)
     return Standing(overrides, row["uses"], row["woken_at"], row["due"], row["breaker_left_s"])

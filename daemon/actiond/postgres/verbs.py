@@ -162,7 +162,7 @@ async def set_knob(
 def _edit(row: Any) -> dict[str, Any]:
     return {
         "name": row["name"],
-        "before": None if row["before"] is None else json_text.loads(row["before"]),
-        "after": None if row["after"] is None else json_text.loads(row["after"]),
+        "before": json_text.loads_or_none(row["before"]),
+        "after": json_text.loads_or_none(row["after"]),
         **({"breaker_closed": True} if row.get("closed") else {}),
     }

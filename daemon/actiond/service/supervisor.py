@@ -210,10 +210,13 @@ class Supervisor:
 
     def _presence(self, names: list[str], hearing: Hearing) -> PresenceThread:
         settings, entrance = self._settings, self._entrance
-        me = (socket.gethostname(), os.getpid(), self._version, names, settings.lease_s)
+        host, pid = socket.gethostname(), os.getpid()
+        identity = Identity(host, pid, self._version, names, settings.lease_s, entrance.presence_pooled, entrance.locks)
         return PresenceThread(
-            *(settings.presence_dsn, Identity(*me, entrance.presence_pooled, entrance.locks)),
-            *(hearing.callbacks, self._sql),
+            settings.presence_dsn,
+            identity,
+            hearing.callbacks,
+            self._sql,
             blocked=lambda blocked: told(blocked, self._loops, self._world.counts),
             blocked_s=settings.loop_blocked_s,
             listen=settings.listen,

@@ -151,10 +151,10 @@ class _Calls:
 def _ended(settlement: Settlement) -> EndedAction:
     return EndedAction(
         kind=settlement.kind,
-        result=None if settlement.result is None else json_text.loads(settlement.result),
+        result=json_text.loads_or_none(settlement.result),
         error=settlement.error,
         retry_in_s=settlement.delay_s,
         retries_left=settlement.retries_left,
-        state=None if settlement.state is None else json_text.loads(settlement.state),
+        state=json_text.loads_or_none(settlement.state),
         settlement=settlement,
     )

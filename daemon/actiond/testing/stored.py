@@ -37,5 +37,5 @@ async def look(connection: Connection, ids: Sequence[int]) -> list[StoredAction]
 
 
 def _stored(row: dict[str, Any]) -> StoredAction:
-    read = {name: None if row[name] is None else json_text.loads(row[name]) for name in ("data", "result", "state")}
+    read = {name: json_text.loads_or_none(row[name]) for name in ("data", "result", "state")}
     return StoredAction(**(row | read))

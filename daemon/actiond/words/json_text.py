@@ -33,6 +33,11 @@ def dumps(value: Any) -> str:
     return text
 
 
+def loads_or_none(text: str | None) -> Any:
+    """As `loads`; of a column that is NULL, None."""
+    return None if text is None else loads(text)
+
+
 def loads(text: str) -> Any:
     """The value. ValueError says what is wrong: nested too deeply, a number of too many digits."""
     try:
