@@ -79,6 +79,16 @@ FIGURES: dict[str, tuple[str, Target | None]] = {
     "plan_inserts": ("of bare INSERT ... SELECT", at_least(0.6)),
     "plan_memory": ("MB resident", at_most(120)),
     "plan_killed": ("rows", None),
+    # tests/bench/soak.py: growth from the median of the first half to that of the second
+    "soak_lost": ("rows", at_most(0)),
+    "soak_memory_slope": ("MB an hour", at_most(1)),
+    "soak_files": ("more", at_most(0)),
+    "soak_threads": ("more", at_most(0)),
+    "soak_tasks": ("more", at_most(0)),
+    "soak_dead_tuples": ("times", at_most(1.5)),
+    "soak_queue_mb": ("times", at_most(1.5)),
+    "soak_latency_p50_ms": ("times", at_most(1.5)),
+    "soak_latency_p99_ms": ("times", at_most(2)),
 }
 
 

@@ -34,7 +34,7 @@ SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "16GB", "checkpoint_timeo
 PROCESSORS = Path(__file__).with_name("processors.py")
 ACTIOND = [sys.executable, "-m", "actiond"]
 BUILD = Path("build")
-LONGEST_S = 290  # any process started here is over after this time
+LONGEST_S = 290  # any process started here is over after this time, unless told otherwise
 READY_S = 20.0
 STOP_S = 20.0
 COMMITS = 200
@@ -65,7 +65,9 @@ def running_server() -> Iterator[PrivatePostgres]:
 class Process:
     """A program in the background; what it says on stderr goes to a file that nobody sees unless it fails."""
 
-    def __init__(self, command: list[str], dsn: str, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(
+        self, command: list[str], dsn: str, stdin: int = subprocess.DEVNULL, longest_s: int = LONGEST_S
+    ) -> None:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACTIOND_", "PG"))}
         self.process = subprocess.Popen(
@@ -75,7 +77,7 @@ class Process:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
-            preexec_fn=lambda: signal.alarm(LONGEST_S),  # survives the exec
+            preexec_fn=lambda: signal.alarm(longest_s),  # survives the exec
         )
 
     @property
