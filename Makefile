@@ -32,8 +32,8 @@ demo: $(READY) ## watch real files become real outcomes on a private Postgres
 dev: $(READY) ## run a daemon on a durable private Postgres, reloading processors when their files change
 	@$(BIN)/actiond dev
 
-quick: $(READY) ## the tests that take under a minute
-	@$(PYTEST) -m "not slow"
+quick: $(READY) ## the tests that take under a minute; the house rules are in check
+	@$(PYTEST) -m "not slow" --ignore tests/house
 
 test: $(READY) ## all tests, on one Postgres
 	@$(PYTEST)

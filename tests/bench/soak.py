@@ -179,8 +179,8 @@ class Soak:
         return {
             "at_s": round(self.at_s, 1),
             "memory_mb": round(resident_mb(pid), 2),
-            "files": len(os.listdir(f"/proc/{pid}/fd")),
-            "threads": len(os.listdir(f"/proc/{pid}/task")),
+            "files": len(list(os.scandir(f"/proc/{pid}/fd"))),
+            "threads": len(list(os.scandir(f"/proc/{pid}/task"))),
             "tasks": int(tasks) if tasks is not None else None,
             "dead_tuples": state["dead"],
             "queue_mb": round(state["bytes"] / 1e6, 2),

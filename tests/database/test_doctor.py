@@ -26,6 +26,8 @@ from support.database import Database, eventually, memory
 from support.pooler import running_pooler
 from support.work import claim, insert, register, store_of
 
+pytestmark = pytest.mark.slow
+
 #: What holds on every server that tests run on: they forget at a crash, and one connects as postgres.
 USUAL = {"not_durable", "forgotten_transactions", "superuser"}
 

@@ -334,6 +334,7 @@ class Sleeper:
 INSERTERS = ("begin", "begin", "begin isolation level repeatable read")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sleepers", "rounds"), [(1, 160), (3, 80)])
 async def test_no_row_is_slept_over_when_inserters_race_a_daemon_that_goes_to_sleep(
     sleepers, rounds, db, pool, start_presence

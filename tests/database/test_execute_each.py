@@ -30,6 +30,8 @@ from support.proxy import Proxy, running_proxy
 from support.rows import ask
 from support.work import blocked, claim, history, look, run_row
 
+pytestmark = pytest.mark.slow
+
 INSERT = "insert into public.book (action, amount) values ($1, $2)"
 HANDLER = "actiond handler"
 

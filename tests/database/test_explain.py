@@ -441,6 +441,7 @@ async def test_a_row_whose_daemon_is_forgotten(scene: Scene) -> None:
 # However many rows there are
 
 
+@pytest.mark.slow
 async def test_it_looks_at_few_pages_however_many_rows_wait_and_have_ended(scene: Scene) -> None:
     await scene.conn.execute("alter table actiond.action set (autovacuum_enabled = off)")
 

@@ -155,6 +155,7 @@ MATCHING = [
 ]
 
 
+@pytest.mark.slow
 async def test_no_row_is_skipped_and_none_found_twice(many, conn) -> None:
     for statistics in (False, True):
         if statistics:

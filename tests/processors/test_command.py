@@ -17,6 +17,8 @@ from actiond_processors import command
 from actiond_processors.program import STDERR_SHOWN, Program
 from support.database import eventually
 
+pytestmark = pytest.mark.slow
+
 PYTHON = """
 import json, os, signal, subprocess, sys, time
 for line in sys.stdin:

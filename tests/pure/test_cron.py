@@ -162,6 +162,7 @@ texts = st.tuples(*(fields(*span) for span in numbers.values())).map(" ".join)
 anywhere = st.sampled_from([name for name in ZONES if len(changes_of(name)) >= 2])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(text=texts, name=anywhere, which=st.integers(0, 1), offset_h=st.integers(-30, 10))
 def test_any_text_around_any_change(text: str, name: str, which: int, offset_h: int) -> None:

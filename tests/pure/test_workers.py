@@ -32,6 +32,8 @@ from pure.build import a_row
 from support.database import eventually
 from support.sources import USUAL_IMPORTS
 
+pytestmark = pytest.mark.slow
+
 PROCESS = 'executor="process"'
 HANDLERS = f"""
 import ctypes, json, socket, subprocess, sys, threading

@@ -15,6 +15,8 @@ from support.database import Database, eventually
 from support.rows import ask, until
 from support.web import Web, reply, web_server
 
+pytestmark = pytest.mark.slow
+
 
 async def make(conn: asyncpg.Connection, name: str, uses: str, config: dict[str, Any], retries: int = 0) -> None:
     await conn.execute(

@@ -21,6 +21,8 @@ from support.impatient import IMPATIENT
 from support.rows import ask, events, look, nothing_claimed, until
 from support.sources import USUAL_IMPORTS
 
+pytestmark = pytest.mark.slow
+
 HANDLERS = """
 import threading
 

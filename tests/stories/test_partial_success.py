@@ -24,6 +24,8 @@ from support.rows import ask, events, look, nothing_claimed, until
 from support.sources import USUAL_IMPORTS
 from support.work import blocked
 
+pytestmark = pytest.mark.slow
+
 HANDLERS = """
 import json
 

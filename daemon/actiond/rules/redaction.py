@@ -12,6 +12,7 @@ never given back (`*+`, `++`). A test holds every shape to that.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from functools import cache
@@ -110,7 +111,7 @@ class _Fields:
     def __init__(self, names: Collection[str], payloads: Callable[[], Iterable[str]]) -> None:
         self.names = frozenset(names)
         self._payloads = payloads
-        self._by_beginning: dict[str, list[str]] | None = None
+        self._by_beginning: dict[str, _Values] | None = None
 
     def spans(self, text: str, lower: str) -> Iterator[tuple[int, int]]:
         """Where they stand."""
@@ -118,17 +119,36 @@ class _Fields:
             yield match.span("secret")
         by_beginning = self._values()
         for at in range(len(text) - _HELD_FROM + 1) if by_beginning else ():
-            for value in by_beginning.get(text[at : at + _HELD_FROM], ()):
-                if text.startswith(value, at) or value.startswith(text[at:]):  # or cut at the end of the text
-                    yield at, min(at + len(value), len(text))
+            if (values := by_beginning.get(text[at : at + _HELD_FROM])) is not None:
+                yield from values.spans(text, at)
 
-    def _values(self) -> dict[str, list[str]]:
+    def _values(self) -> dict[str, _Values]:
         if self._by_beginning is None:
-            self._by_beginning = {}
+            found: dict[str, list[str]] = {}
             for value in {said for text in self._payloads() for said in _held(text, self.names)}:
                 if len(value) >= _HELD_FROM and value not in HIDDEN:
-                    self._by_beginning.setdefault(value[:_HELD_FROM], []).append(value)
+                    found.setdefault(value[:_HELD_FROM], []).append(value)
+            self._by_beginning = {beginning: _Values(values) for beginning, values in found.items()}
         return self._by_beginning
+
+
+class _Values:
+    """Values that begin alike, as numbers of one bank do: one look takes a step for each length they have."""
+
+    def __init__(self, values: list[str]) -> None:
+        self._sorted = sorted(values)
+        self._values = frozenset(values)
+        self._lengths = sorted({len(value) for value in values})
+
+    def spans(self, text: str, at: int) -> Iterator[tuple[int, int]]:
+        for length in self._lengths:
+            if text[at : at + length] in self._values:
+                yield at, at + length
+        if at + self._lengths[-1] > len(text):  # one may be cut at the end of the text
+            rest = text[at:]
+            place = bisect_left(self._sorted, rest)
+            if place < len(self._sorted) and self._sorted[place].startswith(rest):
+                yield at, len(text)
 
 
 @cache
