@@ -199,6 +199,7 @@ begin
         ('run_now',       'actiond_daemon, actiond_operator'),
         ('cancel_family', 'actiond_daemon, actiond_operator'),
         ('verb_step',     'actiond_daemon, actiond_operator'),
+        ('purge',         'actiond_daemon'),  -- with the rights of the owner: nobody else deletes
         ('bulk',          'actiond_operator'),
         ('plan_run',      'actiond_operator'),
         ('pause',         'actiond_operator'),

@@ -58,4 +58,6 @@ select p.name as processor, k.knob,
    ('breaker_outcomes',   p.breaker_outcomes::text),
    ('breaker_pause',      p.breaker_pause::text),
    ('breaker_max_pause',  p.breaker_max_pause::text),
+   ('retention_completed', p.retention_completed::text),
+   ('retention_failed',   p.retention_failed::text),
    ('config',             p.config::text)) as k (knob, override);

@@ -139,6 +139,13 @@ policies and switches
   delete from actiond.brake                                           yes   -      -        -        -      -
   select * from actiond.resume('p')                                   yes   -      -        yes      -      -
   select * from actiond.brake_list                                    yes   yes    -        yes      yes    -
+old rows
+  update actiond.processor set retention_completed = '1 d'            yes   -      -        -        -      -
+  select * from actiond.set_processor('p', 'retention_failed', '1 d') yes   -      -        -        -      -
+  update actiond.purge set due_at = now()                             yes   -      -        -        -      -
+  select * from actiond.purge(10)                                     yes   yes    -        -        -      -
+  select actiond.purge_runs(10)                                       yes   -      -        -        -      -
+  select * from actiond.retention                                     yes   yes    -        yes      yes    -
 functions and roles
   select actiond.ring('p')                                            yes   -      -        -        -      -
   select actiond.call_for_row('pg_catalog.concat', '', '{}')          yes   yes    -        -        -      -

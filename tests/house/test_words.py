@@ -53,6 +53,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/host/private_postgres.py": "cleans up, then raises",
     "daemon/actiond/loops/breaker_loop.py": "a connection",
     "daemon/actiond/loops/fold_loop.py": "a connection",
+    "daemon/actiond/loops/retention_loop.py": "a connection",
     "daemon/actiond/loops/policy_loop.py": "a connection",
     "daemon/actiond/loops/presence_thread.py": "a connection",
     "daemon/actiond/loops/processor_loop.py": "a connection",

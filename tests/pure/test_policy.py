@@ -17,7 +17,10 @@ from actiond.rules.rate import Rate
 from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
-DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause")
+DURATIONS = (
+    *("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause"),
+    *("retention_completed", "retention_failed"),
+)
 
 
 def test_what_an_author_writes_is_checked_and_in_seconds() -> None:
@@ -73,6 +76,8 @@ def test_what_an_author_writes_is_checked_and_in_seconds() -> None:
         ("breaker_outcomes", 1001),
         ("breaker_pause", 0),
         ("breaker_max_pause", "0 s"),
+        ("retention_completed", "0 s"),
+        ("retention_failed", "for ever"),
         ("enabled", 1),
         ("run_on_insert", "no"),
         ("config", None),
@@ -156,7 +161,13 @@ def test_what_is_stored_can_be_read_by_people_and_by_postgres() -> None:
     stored = as_stored(Policy(retry_interval=90.0, timeout=0.5))
     assert stored["retry_interval"] == "90 s"
     assert stored["timeout"] == "0.5 s"
-    assert stored.keys() == set(KNOBS) - {"global_concurrency", "rate", "burst"}
+    assert stored.keys() == set(KNOBS) - {
+        "global_concurrency",
+        "rate",
+        "burst",
+        "retention_completed",
+        "retention_failed",
+    }
 
 
 def test_only_what_an_author_gave_is_stored_as_declared() -> None:

@@ -16,6 +16,8 @@ from actiond.contract.policy import KNOBS, Policy, as_stored, declared
 from actiond.postgres import verbs
 from actiond.words.errors import ProcessorInvalid
 
+#: A knob that deletes -> the statuses of what it deletes.
+_OUTLIVED = {"retention_completed": ["completed", "canceled"], "retention_failed": ["failed"]}
 _SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 
@@ -25,10 +27,18 @@ _SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, 
 @click.argument("value", required=False)
 @click.option("--unset", is_flag=True, help="Take the override back: as declared.")
 @click.option("--reason", help="Why: kept in history.")
+@click.option("--yes", is_flag=True, help="Do not ask before a retention that deletes actions.")
 @dsn_option
 @json_option
 def command(
-    processor: str, knob: str, value: str | None, unset: bool, reason: str | None, dsn: str | None, as_json: bool
+    processor: str,
+    knob: str,
+    value: str | None,
+    unset: bool,
+    reason: str | None,
+    yes: bool,
+    dsn: str | None,
+    as_json: bool,
 ) -> None:
     """Override a knob of a processor, from its next batch on: actiond set welcome batch_size 50."""
     knob = knob.replace("-", "_")
@@ -37,11 +47,21 @@ def command(
     if (value is None) != unset:
         raise click.UsageError("give a value, or --unset")
     text = None if value is None else in_postgres(knob, value)
+    if text is not None and knob in _OUTLIVED and not yes:
+        _confirm(processor, knob, text, dsn)
     edit = ask(dsn, lambda c: verbs.set_knob(c, processor, knob, text, reason))
     before = "--unset" if edit["before"] is None else shlex.quote(_said(edit["before"]))
     name = shlex.quote(processor)
     lines = [f"{processor}: {knob} {_shown(edit['before'])} -> {_shown(edit['after'])}"]
     tell([edit | {"knob": knob}], [f"actiond set {name} {knob} {before}"], lines, as_json)
+
+
+def _confirm(processor: str, knob: str, text: str, dsn: str | None) -> None:
+    """Deleted is deleted: how much, and is that meant?"""
+    filter_ = {"processor": processor, "status": _OUTLIVED[knob], "finished_until": text}
+    counted = ask(dsn, lambda c: verbs.count(c, filter_, sample=0))
+    if counted.count:
+        click.confirm(f"{counted} actions of {processor} are older and will be deleted. Go on?", abort=True, err=True)
 
 
 def in_postgres(knob: str, value: str) -> str:

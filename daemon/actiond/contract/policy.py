@@ -18,8 +18,12 @@ from actiond.rules.settlement import Rules
 from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
-_DURATIONS = ("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause")
-_NEVER_NOTHING = ("timeout", "retry_max_interval", "breaker_pause", "breaker_max_pause")
+_RETENTIONS = ("retention_completed", "retention_failed")
+_DURATIONS = (
+    *("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause"),
+    *_RETENTIONS,
+)
+_NEVER_NOTHING = ("timeout", "retry_max_interval", "breaker_pause", "breaker_max_pause", *_RETENTIONS)
 _SHORTEST_S = 1e-6  # Postgres counts no smaller
 _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_size": (1, 10_000),
@@ -29,7 +33,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "burst": (1, 1_000_000),
     "breaker_outcomes": (1, 1_000),
 }
-_NO_LIMIT = ("global_concurrency", "rate", "burst")  # None says something
+_NO_LIMIT = ("global_concurrency", "rate", "burst", *_RETENTIONS)  # None says something
 _CHOICES = {"backoff": ("fixed", "exponential"), "history": ("all", "changes", "none")}
 
 
@@ -55,6 +59,8 @@ class Policy:
     breaker_outcomes: int = 20  # the latest, of which that share is taken
     breaker_pause: float = 60.0  # s, until a probe; doubled each time that one fails
     breaker_max_pause: float = 1800.0  # s, what it grows to
+    retention_completed: float | None = None  # s, how long a completed or canceled action stays; None: for ever
+    retention_failed: float | None = None  # s, likewise a failed one
     config: Mapping[str, Any] = field(default_factory=dict)  # the processor's own
     rules: Rules = field(init=False, repr=False, compare=False)  # what settlement needs of it
     bounds: Bounds = field(init=False, repr=False, compare=False)  # what a claim needs of it

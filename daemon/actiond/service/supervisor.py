@@ -34,7 +34,6 @@ from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
 from actiond.loops.breaker_loop import BreakerLoop
-from actiond.loops.fold_loop import FoldLoop
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop, World
@@ -50,10 +49,10 @@ from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.family_store import FamilyStore
 from actiond.postgres.presence import Identity
 from actiond.postgres.processor_store import ProcessorStore
-from actiond.postgres.run_store import RunStore
 from actiond.postgres.schedule_store import ScheduleStore
 from actiond.postgres.statements import Statements
 from actiond.service.blocked_loop import told
+from actiond.service.clerks import clerks
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
 from actiond.service.hearing import Hearing
@@ -195,8 +194,8 @@ class Supervisor:
                 await policy.step()
                 self._roster, self._policy = roster, policy
                 proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
-                self._watched.proof, fold = proof, FoldLoop(RunStore(pool, self._sql))
-                ours = (policy, hearing.rescue, hearing.schedule, *fed, proof, fold)
+                self._watched.proof = proof
+                ours = (policy, hearing.rescue, hearing.schedule, *fed, proof, *clerks(pool, self._sql))
                 for task in (*(each.run for each in ours), *self._others):
                     tasks.start_soon(task)
                 self._ready(store.daemon, time.monotonic() - began_s)

@@ -5,38 +5,16 @@ A log line is an event that happened, in the past tense, with plain fields: code
 made from this file. Nothing the daemon prints has another name; only authors of processors choose their own.
 
 Fields carry their unit in the name (`took_s`), counts are bare plurals (`rows`). A field with nothing to say is
-left out. `once per processor` marks a line that can flood: for the same processor it is printed at most once a
-minute, and says in `repeated` how often it was held back; `once per daemon` means one such line a minute.
+left out. How a line is written, `once per processor`, too: see log_line.py.
 """
 
 from __future__ import annotations
 
-import re
-from enum import StrEnum
-
-_SIGNATURE = re.compile(r"(?P<level>\w+) (?P<name>\w+)\((?P<fields>[\w, ]*)\)(?: once per (?P<per>[\w, ]+))?")
+from actiond.words.log_line import Line
 
 
-class LogLine(StrEnum):
+class LogLine(Line):
     """One line of the log. Its value is its name."""
-
-    level: str
-    fields: tuple[str, ...]
-    when: str
-    once_per: tuple[str, ...] | None
-
-    def __new__(cls, signature: str, when: str) -> LogLine:
-        read = _SIGNATURE.fullmatch(signature)
-        assert read is not None, f"not the signature of a log line: {signature}"
-        line = str.__new__(cls, read["name"])
-        line._value_ = read["name"]
-        line.level = read["level"]
-        line.fields = tuple(re.findall(r"\w+", read["fields"]))
-        line.when = when
-        line.once_per = None
-        if per := read["per"]:
-            line.once_per = () if per == "daemon" else tuple(re.findall(r"\w+", per))
-        return line
 
     # The life of a daemon
     DAEMON_STARTING = ("info daemon_starting(version, python, pid)", "The settings are read, nothing is connected yet.")
@@ -174,6 +152,12 @@ class LogLine(StrEnum):
     BREAKER_CLOSED = (
         "info breaker_closed(processor, failed_probes)",
         "A probe succeeded: the rows of the processor are claimed again.",
+    )
+
+    # Old rows
+    OLD_ROWS_DELETED = (
+        "info old_rows_deleted(actions)",
+        "A walk through all actions deleted what was older than the retention of its processor.",
     )
 
     # Schedules
