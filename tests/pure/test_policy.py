@@ -94,6 +94,7 @@ def test_a_wrong_value_is_refused_and_its_knob_is_named(knob: str, value: Any) -
     [
         ("batch_size", 1),
         ("batch_size", 10_000),
+        ("batch_size", "auto"),
         ("concurrency", 1000),
         ("global_concurrency", None),
         ("global_concurrency", 1_000_000),

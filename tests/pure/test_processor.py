@@ -551,3 +551,15 @@ def test_a_validator_may_fail_in_its_own_way() -> None:
         handler.decode('{"x": 1}')
     with pytest.raises(ZeroDivisionError):
         handler.decode('{"x": 0}')
+
+
+def test_a_batch_size_that_finds_itself_is_for_batches() -> None:
+    assert batch_processor("tuned", batch_size="auto")(_takes_a_batch).policy.batch_size == "auto"
+    with pytest.raises(ProcessorInvalid, match="batch_size='auto' is for batch processors"):
+        processor("each", batch_size="auto")(_takes_an_action)
+
+
+async def _takes_a_batch(batch: Batch[Any]) -> None: ...
+
+
+async def _takes_an_action(action: Action[Any]) -> None: ...

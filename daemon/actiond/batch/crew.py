@@ -37,11 +37,11 @@ from actiond.postgres.action_store import ActionStore
 from actiond.rules import redaction
 from actiond.rules.pace import Speed
 from actiond.rules.settlement import settle
+from actiond.rules.sizing import Sizing
 from actiond.words.claimed import ClaimedRow, Settlement
 
 #: Handlers that never wait would keep the loop from claiming ahead while they run.
 AT_A_STRETCH_S = 0.002
-_NOTHING = nullcontext()
 
 
 class Crew:
@@ -57,7 +57,7 @@ class Crew:
         ring: Callable[[], None],
     ) -> None:
         self.policy = policy
-        self.speed = Speed()
+        self.speed, self.sizing = Speed(), Sizing()
         self._store = store
         self._writer = writer
         self._tally = writer.tally
@@ -241,10 +241,9 @@ class Crew:
         landed = partial(self._landed, work)
         redaction.hide(processor.redact, work.payloads)
         database = partial(HandlerDatabase, shared.handler_pool, self._store, rules, landed)
-        if shared.tracing is not None:
-            work.spans = shared.tracing.call(work, processor.batch)
+        work.spans = shared.tracing.call(work, processor.batch) if shared.tracing else None
         try:
-            with work.spans or _NOTHING:
+            with work.spans or nullcontext():
                 outcomes = await calling.run(policy.config, rules, work.rows, scope, database, self._arounds)
         finally:
             self._calls.pop(call, None)
@@ -266,6 +265,7 @@ class Crew:
             for row, outcome in outcomes.decided
         ]
         told.failed(self.processor.name, settlements)
+        told.sized(self.sizing, self.policy, work, settlements, took_s)
         if self.policy.bounds.breaker is not None:
             self._shared.settled(self.processor.name, settlements)
         if work.spans is not None:

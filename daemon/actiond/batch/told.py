@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from actiond.batch.call import Call, Ended, Stop
 from actiond.batch.isolation import Isolated
 from actiond.batch.run import Run, Work
 from actiond.batch.tally import Tally
+from actiond.contract.policy import AUTO, Policy
 from actiond.host.log import get_logger
 from actiond.rules.error_text import ErrorText
+from actiond.rules.sizing import Sizing
 from actiond.words.claimed import Settlement
 from actiond.words.errors import WorkerDied
 from actiond.words.log_lines import LogLine
@@ -42,6 +44,19 @@ def ended(tally: Tally, work: Work, how: Ended, timeout_s: float, isolated: Isol
         log.error(LogLine.WORKER_DIED, error=" ".join(map(str, how.error.args)), **about(work))
     if how.never_awaited:
         log.error(LogLine.COROUTINE_NEVER_AWAITED, coroutine=how.never_awaited[0], **about(work))
+
+
+def sized(sizing: Sizing, policy: Policy, work: Work, settlements: Sequence[Settlement], took_s: float) -> None:
+    """A batch has ended; with batch_size="auto" that may change the next ones."""
+    if policy.batch_size != AUTO:
+        return
+    failed, was = sum(each.kind in ("failed", "retried") for each in settlements), sizing.rows
+    reason = sizing.ended(len(work.rows), took_s, failed, policy.timeout)
+    if reason is not None:
+        log.info(
+            LogLine.BATCH_SIZE_CHANGED, processor=work.run.processor, rows=sizing.rows, was=was, reason=reason,
+            took_s=round(took_s, 3), failed=failed,
+        )  # fmt: skip
 
 
 def in_short(how: Ended | None) -> str | None:

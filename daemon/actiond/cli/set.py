@@ -12,7 +12,7 @@ import click
 
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.switch import tell
-from actiond.contract.policy import KNOBS, Policy, as_stored, declared
+from actiond.contract.policy import AUTO, KNOBS, Policy, as_stored, declared
 from actiond.postgres import verbs
 from actiond.words.errors import ProcessorInvalid
 
@@ -46,6 +46,10 @@ def command(
         raise click.BadParameter(f"there is no knob {knob!r} (there are: {', '.join(KNOBS)})", param_hint="KNOB")
     if (value is None) != unset:
         raise click.UsageError("give a value, or --unset")
+    if knob == "batch_size" and value == AUTO:
+        raise click.BadParameter(
+            "'auto' is declared by the code of a processor; an override is a number", param_hint=knob
+        )
     text = None if value is None else in_postgres(knob, value)
     if text is not None and knob in _OUTLIVED and not yes:
         _confirm(processor, knob, text, dsn)

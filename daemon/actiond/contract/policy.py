@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from actiond.rules import rate
+from actiond.rules import rate, sizing
 from actiond.rules.bounds import Bounds
 from actiond.rules.breaker import BreakerPolicy
 from actiond.rules.retry import RetryPolicy
@@ -24,6 +24,7 @@ _DURATIONS = (
     *_RETENTIONS,
 )
 _NEVER_NOTHING = ("timeout", "retry_max_interval", "breaker_pause", "breaker_max_pause", *_RETENTIONS)
+AUTO = "auto"
 _SHORTEST_S = 1e-6  # Postgres counts no smaller
 _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_size": (1, 10_000),
@@ -42,7 +43,7 @@ class Policy:
     """One processor's knobs, resolved."""
 
     enabled: bool = True  # off: its rows wait
-    batch_size: int = 200  # rows claimed at once, at most
+    batch_size: int | str = 200  # rows claimed at once, at most; or "auto", see rules/sizing.py
     concurrency: int = 1  # calls at once on one daemon: actions, or batches of a batch processor
     global_concurrency: int | None = None  # the same over all daemons; None = no limit
     retries: int = 3  # of an action that brings no number of its own
@@ -69,6 +70,11 @@ class Policy:
         retry = RetryPolicy(self.retries, self.retry_interval, self.backoff, self.retry_max_interval)
         object.__setattr__(self, "rules", Rules(retry, self.history))
         object.__setattr__(self, "bounds", self._bounds())
+
+    @property
+    def most_rows(self) -> int:
+        """Of a claim."""
+        return sizing.MOST if isinstance(self.batch_size, str) else self.batch_size
 
     def _bounds(self) -> Bounds:
         per_s = None if self.rate is None else rate.Rate.of(self.rate, self.burst)
@@ -104,6 +110,8 @@ def _checked(name: str, value: Any) -> Any:
         return None
     if name in _DURATIONS:
         return _checked_duration(name, value)
+    if name == "batch_size" and value == AUTO:
+        return AUTO
     if name == "rate":
         return rate.written(value)
     if name == "breaker":
@@ -113,7 +121,8 @@ def _checked(name: str, value: Any) -> Any:
     if name in _BOUNDS:
         low, high = _BOUNDS[name]
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low:.0f} to {high:.0f}, not {value!r}")
+            or_auto = ' or "auto"' if name == "batch_size" else ""
+            raise ValueError(f"a whole number from {low:.0f} to {high:.0f}{or_auto}, not {value!r}")
     elif name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"one of {', '.join(_CHOICES[name])}, not {value!r}")
     elif name in ("enabled", "run_on_insert") and not isinstance(value, bool):

@@ -21,7 +21,7 @@ from actiond.contract.action import Action
 from actiond.contract.batch import Batch
 from actiond.contract.hooks import Around, Enterable, Finalize, finalizer
 from actiond.contract.payload import adapter, first_errors, is_async, schema, written
-from actiond.contract.policy import Policy, as_stored, declared
+from actiond.contract.policy import AUTO, Policy, as_stored, declared
 from actiond.contract.says import Executor, Says
 from actiond.rules.error_policy import PLAIN, Classes, ErrorPolicy
 from actiond.words import json_text
@@ -185,6 +185,8 @@ def declare(
     try:
         if not is_name(name):
             raise ProcessorInvalid(NAME_RULE)
+        if knobs.get("batch_size") == AUTO and not batch:
+            raise ProcessorInvalid("batch_size='auto' is for batch processors: others get one action a call")
         executor = says.runs_in(batch, is_async(handler))
         return Processor(
             name=name,

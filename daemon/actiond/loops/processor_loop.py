@@ -172,7 +172,7 @@ class ProcessorLoop:
         if wanted:
             return await self._claim(wanted)
         crew = self.crew
-        wait_s = pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
+        wait_s = pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, self._batch_size)
         if wait_s == 0 or (wait_s is not None and shut and not braked_s):
             await self.writer.send(None)
             return 0.0
@@ -183,8 +183,12 @@ class ProcessorLoop:
         crew, policy = self.crew, self.crew.policy
         ahead = not policy.bounds.at_each_claim and not self.brakes.open
         if crew.processor.batch:
-            return policy.batch_size if pace.wanted_batches(policy.concurrency, crew.in_hand, crew.speed, ahead) else 0
-        return pace.wanted_rows(policy.concurrency, policy.batch_size, crew.in_hand, crew.speed, ahead)
+            return self._batch_size if pace.wanted_batches(policy.concurrency, crew.in_hand, crew.speed, ahead) else 0
+        return pace.wanted_rows(policy.concurrency, self._batch_size, crew.in_hand, crew.speed, ahead)
+
+    @property
+    def _batch_size(self) -> int:
+        return self.crew.sizing.of(self.crew.policy.batch_size)
 
     def _start_delay_s(self) -> float:
         """After a pause the first rows wait, so that a burst is claimed together."""
@@ -232,7 +236,7 @@ class ProcessorLoop:
 
     def _flush_in_s(self) -> float | None:
         crew = self.crew
-        return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, crew.policy.batch_size)
+        return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, self._batch_size)
 
     async def _send(self, claim: Claim) -> Answer:
         bounds = self.crew.policy.bounds

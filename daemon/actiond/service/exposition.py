@@ -112,6 +112,7 @@ _OF_A_PROCESSOR: dict[Metric, Callable[[ProcessorLoop], Any]] = {
     Metric.HANDLER_SECONDS: lambda loop: loop.writer.tally.calls,
     Metric.WAIT_SECONDS: lambda loop: loop.writer.tally.waits,
     Metric.RUNNING: lambda loop: loop.crew.running,
+    Metric.BATCH_SIZE: lambda loop: loop.crew.sizing.of(loop.crew.policy.batch_size),
     Metric.UNSAVED: lambda loop: loop.writer.unsaved,
     Metric.BREAKER_OPEN: lambda loop: loop.brakes.open,
     Metric.PAUSED: lambda loop: bool({Shut.PAUSED, Shut.DISABLED} & set(loop.shut())),

@@ -132,7 +132,7 @@ async def _claims(writer: WriteBack, name: str, policy: Policy, suspects: bool) 
     while True:
         times, ids, _ = pace.Watermark().begin(0.0)
         # Rows that daemons died on come alone, one claim of them at a time.
-        claim = Claim(name, policy.batch_size, pace.LEVELS, times, ids, None, suspects and not answers)
+        claim = Claim(name, policy.most_rows, pace.LEVELS, times, ids, None, suspects and not answers)
         answer = await writer.send(claim)
         if not answer.rows:
             return answers

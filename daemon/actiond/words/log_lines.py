@@ -149,6 +149,10 @@ class LogLine(Line):
         "warning probe_failed(processor, failed_probes, pause_s)",
         "The probe of an open breaker failed, uncharged; the next one goes after a longer pause.",
     )
+    BATCH_SIZE_CHANGED = (
+        "info batch_size_changed(processor, rows, was, reason, took_s, failed) once per processor",
+        'With batch_size="auto": batches were slow or failing and get fewer rows, or that was in vain.',
+    )
     BREAKER_CLOSED = (
         "info breaker_closed(processor, failed_probes)",
         "A probe succeeded: the rows of the processor are claimed again.",

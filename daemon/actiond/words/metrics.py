@@ -82,6 +82,7 @@ class Metric(StrEnum):
 
     # What is in its hands now
     RUNNING = ("gauge actiond_running(processor)", "Handler calls that run now.")
+    BATCH_SIZE = ("gauge actiond_batch_size(processor)", "Rows that a claim asks for at most, now.")
     UNSAVED = ("gauge actiond_unsaved(processor)", "Outcomes that the database has not confirmed yet.")
     READY = ("gauge actiond_ready()", "1 = this daemon can claim and write, as /readyz says; else 0.")
     INFO = ("gauge actiond_info(version)", "Always 1; its label says which version runs.")
