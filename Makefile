@@ -53,6 +53,9 @@ bench-views: $(READY) ## what operators ask, with 5,200,000 rows: under ten minu
 bench-plans: $(READY) ## a plan over a million rows: rate, memory, and a daemon killed in the middle
 	@$(BIN)/python -m tests.bench.plans
 
+bench-kills: $(READY) ## a step over a million rows and a parent of 100,000 children, under kills: all must be exact
+	@$(BIN)/python -m tests.bench.killed
+
 MINUTES ?= 120
 soak: $(READY) ## does anything grow? two hours with a report (MINUTES=10 is a look)
 	@$(BIN)/python -m tests.bench.soak --minutes $(MINUTES)
@@ -70,4 +73,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all check bench bench-views bench-plans soak pages schema lock clean
+.PHONY: help setup demo dev quick test test-all check bench bench-views bench-plans bench-kills soak pages schema lock clean

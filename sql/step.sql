@@ -51,7 +51,8 @@ done as (
                             then coalesce(a.repeat_slot, a.next_eligible_at) end,
          result = coalesce(o.result::jsonb, a.result),
          state = coalesce(o.state::jsonb, a.state),
-         waits_for = case when o.kind = 'waiting' then 'children' end
+         waits_for = case when o.kind = 'waiting' then 'children' end,
+         crashes = case when o.kind in ('deferred', 'waiting', 'repeated') then 0 else a.crashes end  -- it came on
     from mine o, clock
    where a.id = o.id and a.run_id = o.run_id and a.claimed_by = $1 and a.status = o.was
   returning a.id, a.attempts, a.status, o.run_id, o.kind, o.noted, o.detail, o.error),

@@ -79,6 +79,9 @@ FIGURES: dict[str, tuple[str, Target | None]] = {
     "plan_inserts": ("of bare INSERT ... SELECT", at_least(0.6)),
     "plan_memory": ("MB resident", at_most(120)),
     "plan_killed": ("rows", None),
+    # tests/bench/killed.py
+    "killed_walk": ("s", None),
+    "killed_family": ("s", None),
     # tests/bench/soak.py: growth from the median of the first half to that of the second
     "soak_lost": ("rows", at_most(0)),
     "soak_memory_slope": ("MB an hour", at_most(1)),

@@ -441,6 +441,25 @@ async def test_a_suspect_of_two_crashes_is_claimed_alone(conn, store) -> None:
     assert batches == [[ids[0]], [ids[1], ids[3], ids[4]], [ids[2]]]
 
 
+@pytest.mark.parametrize(
+    ("kind", "crashes", "more"),
+    [
+        ("deferred", 0, {"delay_s": 0.0}),
+        ("waiting", 0, {}),
+        ("repeated", 0, {}),
+        ("retried", 2, {"delay_s": 0.0, "error": "x"}),
+        ("failed", 2, {"error": "x"}),
+    ],
+)
+async def test_what_comes_on_is_no_suspect_any_more(conn, store, kind, crashes, more) -> None:
+    """A long walk or a recurring action may see many deaths; only those since it last came on count."""
+    [id_] = await insert(conn)
+    await conn.execute("update actiond.action set crashes = 2, repeat_every = '1 h'")
+    answer = await claim(store)
+    await settle(store, [outcome(id_, answer.run_id, kind, **more)])
+    assert (await look(conn, id_))["crashes"] == crashes
+
+
 async def test_a_suspect_is_passed_over_while_another_one_runs(conn, store) -> None:
     ids = await _with_suspects(conn, 0, 1, 3)
     assert [row.id for row in (await claim(store, suspect_allowed=False)).rows] == [ids[2], ids[4]]
