@@ -46,6 +46,35 @@ def test_a_line_for_each_processor_and_the_sums_above() -> None:
     assert lines[-1].startswith("q quit")
 
 
+@pytest.mark.parametrize(
+    "something",
+    [
+        {"due": 1},
+        {"scheduled": 1},
+        {"running": 1},
+        {"failed": 1},
+        {"failed_5min": 1},
+        {"retried_5min": 1},
+        {"enabled": False},
+        {"breaker": "open"},
+    ],
+    ids=lambda something: next(iter(something)),
+)
+def test_what_comes_with_every_daemon_has_a_line_when_there_is_something_to_see(something: dict[str, Any]) -> None:
+    view, ours = View(), {"processor": "actiond.verb", "completed_5min": 3}
+    drawn(view, status(*named("a", "b"), ours))
+    assert view.shown == ["a", "b"]
+    drawn(view, status(*named("a", "b"), ours | something))
+    assert view.shown == ["a", "actiond.verb", "b"]
+    everything = View(everything=True)
+    drawn(everything, status(*named("a", "b"), ours))
+    assert everything.shown == ["a", "actiond.verb", "b"]
+
+
+def test_with_nothing_but_what_comes_with_every_daemon_it_says_how_to_see_that() -> None:
+    assert "no processor but those of actiond itself (--all)" in drawn(View(), status(*named("actiond.plan")))
+
+
 def test_problems_stand_below_and_the_rest_is_counted() -> None:
     lines = drawn(View(), status(problems=tuple(f"problem {n}" for n in range(7))))
     assert [line for line in lines if line.startswith("! ")] == [f"! problem {n}" for n in range(5)]

@@ -57,6 +57,24 @@ async def worked(conn, db, start, processor_file):
     return ids
 
 
+async def test_what_comes_with_every_daemon_is_no_line_of_its_own_until_there_is_something_to_see(
+    db, conn, worked
+) -> None:
+    async def processors(*words: str) -> list[str]:
+        table = (await actiond(*words, dsn=db.dsn, env={"COLUMNS": "200"})).out.split("\n\n")[
+            0 if words[0] == "status" else 1
+        ]
+        return [line.split()[0] for line in table.splitlines() if "actiond." in line or line.startswith("works")]
+
+    for command in (["status"], ["top", "--once"]):
+        assert await processors(*command) == ["works"]
+        assert await processors(*command, "--all") == ["actiond.plan", "actiond.verb", "works"]
+    whole = json.loads((await actiond("status", "--json", dsn=db.dsn)).out)
+    assert "actiond.plan" in [each["processor"] for each in whole["processors"]]
+    await until(conn, await ask(conn, "actiond.plan", {"plan": "nobody knows"}), "failed")
+    assert await processors("status") == ["actiond.plan", "works"]
+
+
 async def test_every_question_has_an_answer_for_people_and_for_programs(db, worked) -> None:
     failures = await actiond("failures", dsn=db.dsn)
     assert failures.code == 0

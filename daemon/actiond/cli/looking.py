@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -10,6 +10,15 @@ import click
 from actiond.words import duration
 
 processor_option = click.option("--processor", metavar="NAME", help="Only of this processor.")
+
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="Also actiond.verb and actiond.plan when they have nothing to do."
+)
+
+
+def nothing_to_show(processors: Sequence[Any]) -> str:
+    """In place of a table without a line."""
+    return "no processor but those of actiond itself (--all)" if processors else "no processor is known yet"
 
 
 def duration_option(name: str, default: str | None, help_: str) -> Callable[[Any], Any]:

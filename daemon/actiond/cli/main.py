@@ -1,8 +1,9 @@
 """`actiond`: a lazy group of commands, and errors in one line that say what to do.
 
 A command is imported when it is called, so `actiond --help` stays quick. Exit codes: 0 done; 1 something is
-wrong, and the line says what; 2 a wrong setting or option; 3 the database does not answer; 4 the schema does
-not fit; 70 a bug of actiond; 75 stopped, but a handler had to be left behind. `doctor`: 1 a warning, 2 an error.
+wrong, and the line says what; 2 a wrong setting, option or configuration file; 3 the database does not answer; 4 the
+schema does not fit; 70 a bug of actiond; 75 stopped, but a handler had to be left behind. `doctor`: 1 a warning, 2 an
+error. `config diff`: 1 a difference.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ COMMANDS = {
     "pause": ("pause", "Claim nothing more of a processor, or of all."),
     "resume": ("resume", "Claim again."),
     "set": ("set", "Override a knob of a processor."),
+    "config": ("config", "Overrides, schedules and plans as a file: export, diff, import."),
     "check": ("check", "Check what must always hold; reads only."),
     "torture": ("torture", "Check the promise on this machine, by killing everything."),
     "deploy": ("deploy", "Print or write what makes a host run the daemon: systemd units."),

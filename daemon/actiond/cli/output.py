@@ -24,7 +24,12 @@ _COUNT = re.compile(r"-?[\d,]*\d(\.\d+)?\+?( %)?|")
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, default=_jsonable, ensure_ascii=False))
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """One JSON document."""
+    return json.dumps(value, default=_jsonable, ensure_ascii=False)
 
 
 def table(

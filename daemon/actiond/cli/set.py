@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,12 +11,13 @@ import click
 
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.switch import tell
-from actiond.contract.policy import AUTO, KNOBS, Policy, as_stored, declared
+from actiond.contract import policy
 from actiond.postgres import verbs
+from actiond.postgres.connection import Connection
 from actiond.words.errors import ProcessorInvalid
 
 #: A knob that deletes -> the statuses of what it deletes.
-_OUTLIVED = {"retention_completed": ["completed", "canceled"], "retention_failed": ["failed"]}
+OUTLIVED = {"retention_completed": ["completed", "canceled"], "retention_failed": ["failed"]}
 _SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 
@@ -42,19 +42,15 @@ def command(
 ) -> None:
     """Override a knob of a processor, from its next batch on: actiond set welcome batch_size 50."""
     knob = knob.replace("-", "_")
-    if knob not in KNOBS:
-        raise click.BadParameter(f"there is no knob {knob!r} (there are: {', '.join(KNOBS)})", param_hint="KNOB")
+    if knob not in policy.KNOBS:
+        raise click.BadParameter(f"there is no knob {knob!r} (there are: {', '.join(policy.KNOBS)})", param_hint="KNOB")
     if (value is None) != unset:
         raise click.UsageError("give a value, or --unset")
-    if knob == "batch_size" and value == AUTO:
-        raise click.BadParameter(
-            "'auto' is declared by the code of a processor; an override is a number", param_hint=knob
-        )
     text = None if value is None else in_postgres(knob, value)
-    if text is not None and knob in _OUTLIVED and not yes:
+    if text is not None and knob in OUTLIVED and not yes:
         _confirm(processor, knob, text, dsn)
     edit = ask(dsn, lambda c: verbs.set_knob(c, processor, knob, text, reason))
-    before = "--unset" if edit["before"] is None else shlex.quote(_said(edit["before"]))
+    before = "--unset" if edit["before"] is None else shlex.quote(policy.said(edit["before"]))
     name = shlex.quote(processor)
     lines = [f"{processor}: {knob} {_shown(edit['before'])} -> {_shown(edit['after'])}"]
     tell([edit | {"knob": knob}], [f"actiond set {name} {knob} {before}"], lines, as_json)
@@ -62,24 +58,28 @@ def command(
 
 def _confirm(processor: str, knob: str, text: str, dsn: str | None) -> None:
     """Deleted is deleted: how much, and is that meant?"""
-    filter_ = {"processor": processor, "status": _OUTLIVED[knob], "finished_until": text}
-    counted = ask(dsn, lambda c: verbs.count(c, filter_, sample=0))
+    counted = ask(dsn, lambda c: outlived(c, processor, knob, text))
     if counted.count:
         click.confirm(f"{counted} actions of {processor} are older and will be deleted. Go on?", abort=True, err=True)
+
+
+async def outlived(connection: Connection, processor: str, knob: str, text: str) -> verbs.Counted:
+    """What this knob deletes when it is `text`."""
+    filter_ = {"processor": processor, "status": OUTLIVED[knob], "finished_until": text}
+    return await verbs.count(connection, filter_, sample=0)
 
 
 def in_postgres(knob: str, value: str) -> str:
     """A value as a person types it, checked, as Postgres reads it. BadParameter says what is wrong."""
     try:
-        checked = declared({knob: _parsed(knob, value)})
+        return policy.in_postgres(knob, _parsed(knob, value))
     except (ProcessorInvalid, ValueError) as wrong:
-        said = str(wrong.args[0]) if wrong.args else str(wrong)
-        raise click.BadParameter(said.removeprefix(f"{knob}: "), param_hint=knob) from None
-    return _said(as_stored(Policy(**checked), frozenset({knob}))[knob])
+        why = str(wrong.args[0]) if wrong.args else str(wrong)
+        raise click.BadParameter(why.removeprefix(f"{knob}: "), param_hint=knob) from None
 
 
 def _parsed(knob: str, value: str) -> Any:
-    usual = next(each.default for each in fields(Policy) if each.name == knob)
+    usual = next(each.default for each in fields(policy.Policy) if each.name == knob)
     if isinstance(usual, bool):
         return _SWITCH.get(value.lower(), value)
     if isinstance(usual, int) or usual is None:
@@ -91,9 +91,5 @@ def _parsed(knob: str, value: str) -> Any:
     return value
 
 
-def _said(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, Mapping | bool) else str(value)
-
-
 def _shown(value: Any) -> str:
-    return "as declared" if value is None else _said(value)
+    return "as declared" if value is None else policy.said(value)

@@ -9,20 +9,23 @@ import click
 
 from actiond.cli import output
 from actiond.cli.asking import ask, dsn_option, json_option
+from actiond.cli.looking import all_option, nothing_to_show
 from actiond.postgres import read
 from actiond.words.duration import in_words
 
 
 @click.command("status")
+@all_option
 @dsn_option
 @json_option
-def command(dsn: str | None, as_json: bool) -> None:
+def command(everything: bool, dsn: str | None, as_json: bool) -> None:
     """Processors with what waits, runs and fails; daemons; problems."""
     now = ask(dsn, read.status)
     if as_json:
         output.print_json(asdict(now))
         return
-    output.table([_processor(each) for each in now.processors], as_json=False, empty="no processor is known yet")
+    shown = [_processor(each) for each in read.worth_a_line(now.processors, everything=everything)]
+    output.table(shown, as_json=False, empty=nothing_to_show(now.processors))
     click.echo()
     output.table([_daemon(each) for each in now.daemons], as_json=False, empty="no daemon is running")
     click.echo()

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from actiond.cli.asking import ask, dsn_option
 from actiond.cli.keys import next_keys, single_keys
-from actiond.cli.looking import duration_option
+from actiond.cli.looking import all_option, duration_option
 from actiond.cli.top_screen import SORTS, View, frame
 from actiond.postgres import figures, read
 from actiond.postgres.connection import Connection
@@ -31,14 +31,15 @@ _LINES = 1_000  # of a frame that nobody scrolls
 @click.option(
     "--sort", type=click.Choice(list(SORTS)), default="processor", show_default=True, help="By this, at first."
 )
+@all_option
 @click.option("--once", is_flag=True, help="One look, without a screen and keys: for scripts and mail.")
 @dsn_option
-def command(every: float, sort: str, once: bool, dsn: str | None) -> None:
+def command(every: float, sort: str, everything: bool, once: bool, dsn: str | None) -> None:
     """A live screen: processors, rates, ages, problems.
 
     Keys: q quit, s sort by the next column, arrows or j and k select, enter shows its failures, esc goes back.
     """
-    view = View(sort=sort)
+    view = View(sort=sort, everything=everything)
     if once:
         ask(dsn, lambda c: _once(c, view))
         return

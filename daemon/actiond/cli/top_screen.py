@@ -13,9 +13,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from actiond.cli.looking import nothing_to_show
 from actiond.cli.output import cell
 from actiond.postgres.figures import Rows
-from actiond.postgres.read import Status, counted, held_back
+from actiond.postgres.read import Status, counted, held_back, worth_a_line
 from actiond.words.duration import in_words
 
 KEYS = "q quit   s sort   ↑ ↓ select   enter its failures"
@@ -47,6 +48,7 @@ class View:
     """What the person at the keys has chosen."""
 
     sort: str = "processor"
+    everything: bool = False  # also those of actiond itself that have nothing to do
     selected: str | None = None  # a processor
     moved: bool = False  # chosen by a key: the selection stays with it; else it is always the first line
     inside: bool = False  # its failures are shown
@@ -55,7 +57,8 @@ class View:
 
     def order(self, processors: list[_Row]) -> list[_Row]:
         """Sorted, and the selection kept on what is still there."""
-        ordered = sorted(processors, key=lambda each: (-SORTS[self.sort](each), each["processor"]))
+        shown = worth_a_line(processors, everything=self.everything)
+        ordered = sorted(shown, key=lambda each: (-SORTS[self.sort](each), each["processor"]))
         self.shown = [each["processor"] for each in ordered]
         if self.selected not in self.shown or not self.moved:
             self.selected = self.shown[0] if self.shown else None
@@ -99,7 +102,7 @@ def frame(view: View, status: Status, failures: Rows, height: int) -> Renderable
     elif ordered:
         body = _processors(view, ordered, room)
     else:
-        body = Text("no processor is known yet")
+        body = Text(nothing_to_show(status.processors))
     keys = KEYS_INSIDE if view.inside else f"{KEYS}   (by {view.sort})"
     return Group(_head(status), "", body, "", *below, "", Text(keys, "dim", no_wrap=True))
 

@@ -6,6 +6,7 @@ built-in default. Durations are seconds here; authors write timedelta or "5 min"
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -19,7 +20,8 @@ from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
 _RETENTIONS = ("retention_completed", "retention_failed")
-_DURATIONS = (
+#: Knobs in seconds; people write them as "5 min".
+DURATIONS = (
     *("retry_interval", "retry_max_interval", "timeout", "start_delay", "breaker_pause", "breaker_max_pause"),
     *_RETENTIONS,
 )
@@ -108,7 +110,7 @@ def declared(knobs: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(name: str, value: Any) -> Any:
     if value is None and name in _NO_LIMIT:
         return None
-    if name in _DURATIONS:
+    if name in DURATIONS:
         return _checked_duration(name, value)
     if name == "batch_size" and value == AUTO:
         return AUTO
@@ -155,11 +157,29 @@ def _checked_config(value: Any) -> Any:
         raise ValueError(f"{wrong}") from None
 
 
+def override(name: str, value: Any) -> Any:
+    """A knob as an operator may set it, checked and in seconds. ProcessorInvalid."""
+    checked = declared({name: value})[name]
+    if name == "batch_size" and checked == AUTO:
+        raise ProcessorInvalid(f"{name}: {AUTO!r} is declared by the code of a processor; an override is a number")
+    return checked
+
+
+def in_postgres(name: str, value: Any) -> str:
+    """The same as Postgres reads it: retry_interval, "5 min" -> "300 s"."""
+    return said(as_stored(Policy(**{name: override(name, value)}), frozenset({name}))[name])
+
+
+def said(value: Any) -> str:
+    """What Postgres stores of a knob, as text."""
+    return json.dumps(value) if isinstance(value, Mapping | bool) else str(value)
+
+
 def as_stored(policy: Policy, names: frozenset[str] | None = None) -> dict[str, Any]:
     """Knobs as JSON for actiond.processor: durations in words of Postgres, None left out."""
     values = {name: getattr(policy, name) for name in KNOBS if names is None or name in names}
     return {
-        name: duration.exactly(value) if name in _DURATIONS else value
+        name: duration.exactly(value) if name in DURATIONS else value
         for name, value in values.items()
         if value is not None
     }

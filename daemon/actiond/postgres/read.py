@@ -17,6 +17,7 @@ from actiond.words.errors import OperatorError
 COUNT_AT_MOST = 10_000
 LATE_S = 60.0  # a schedule whose slot was due this long ago
 QUIET_S = 5.0  # a daemon that beats every second and was not seen for this long
+_OURS = "actiond."  # processors that come with every daemon: bulk verbs, plans
 _MARGIN_S = 5.0  # the server gives up first, and says so
 
 _sql = Statements()
@@ -67,6 +68,19 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
         elif not each["enabled"]:
             found.append(f"{_rows(waiting)} for {name!r}, which is disabled")
     return found
+
+
+def worth_a_line(processors: list[dict[str, Any]], *, everything: bool = False) -> list[dict[str, Any]]:
+    """Without those that every daemon serves by itself, as long as there is nothing to see of them."""
+    return [
+        each for each in processors if everything or not each["processor"].startswith(_OURS) or _has_something(each)
+    ]
+
+
+def _has_something(processor: dict[str, Any]) -> bool:
+    """Something waits, runs or has failed; or nothing could, because somebody has switched it off."""
+    counts = ("due", "scheduled", "running", "failed", "failed_5min", "retried_5min")
+    return any(processor[each] for each in counts) or bool(held_back(processor))
 
 
 def held_back(processor: dict[str, Any]) -> str:

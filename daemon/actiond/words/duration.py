@@ -57,6 +57,18 @@ def exactly(amount_s: float) -> str:
     return f"{Decimal(repr(amount_s)).normalize():f} s"
 
 
+def written(amount_s: float) -> str:
+    """5400.0 -> "1 h 30 min", for `seconds`: as a person would write it, and nothing is lost."""
+    if amount_s != int(amount_s) or amount_s < 1:
+        return exactly(amount_s)
+    parts, rest = [], int(amount_s)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if rest >= size:
+            parts.append(f"{rest // size} {unit}")
+            rest %= size
+    return " ".join(parts)
+
+
 def in_words(amount_s: float) -> str:
     """90.0 -> "1 min 30 s"; two units at most, so that columns stay narrow."""
     if amount_s < 1:

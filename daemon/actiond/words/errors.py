@@ -98,6 +98,12 @@ class SettingInvalid(OperatorError):
     exit_code = 2
 
 
+class ConfigFileInvalid(OperatorError):
+    """A configuration file cannot be read."""
+
+    exit_code = 2
+
+
 class DatabaseUnreachable(OperatorError):
     """The database does not answer."""
 
