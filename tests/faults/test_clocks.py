@@ -6,7 +6,6 @@ then the fence keeps what is final from becoming so twice.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 
@@ -118,7 +117,6 @@ async def _over(conn: asyncpg.Connection, ids: list[int]) -> bool:
         "and claimed_by = 0 and next_eligible_at > actiond.now() + interval '1 min'",
         ids,
     )
-    await asyncio.sleep(0)
     return bool(
         await conn.fetchval("select bool_and(status = 'completed') from actiond.action where id = any ($1)", ids)
     )

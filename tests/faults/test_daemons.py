@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import anyio.lowlevel
 import asyncpg
 import pytest
 
@@ -117,7 +118,7 @@ async def test_deadlocks_with_operators_charge_nobody(db: Database, conn, start,
                         )
             except asyncpg.DeadlockDetectedError:
                 deadlocks += 1
-            await asyncio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         other.terminate()
         return deadlocks
 
