@@ -115,6 +115,7 @@ grant insert (processor, data, related, next_eligible_at, priority, retries_left
               waits_for, waits_on, repeat_every, repeat_missed, trace), select (id)
    on actiond.action to actiond_producer;
 grant select (name, payload) on actiond.processor to actiond_producer;
+grant select (event, processor) on actiond.subscription to actiond_producer;  -- publish runs with their rights
 
 -- The daemon. Not the columns that say what was asked for and by whom, and nothing of what an operator decides.
 grant select on all tables in schema actiond to actiond_daemon;
@@ -145,10 +146,10 @@ grant select (id, processor, status, related, priority, attempts, retries_left, 
               created_by, started_at, finished_at, claimed_by, run_id, parent_id, waits_for, waits_on, repeat_every,
               repeat_missed, repeat_slot, trace, xmax)              -- xmax: is somebody holding it locked?
    on actiond.action to actiond_reader;
-grant select (id, action_id, processor, at, event, run_id, attempt, by, verb, verb_id, before, after)
+grant select (id, action_id, processor, at, event, run_id, attempt, by, verb, verb_id, before, after, xid)
    on actiond.history to actiond_reader;
 grant select on actiond.daemon, actiond.processor, actiond.brake, actiond.run, actiond.run_hour, actiond.fold,
-                actiond.setting, actiond.schedule, actiond.plan, actiond.migration
+                actiond.setting, actiond.schedule, actiond.plan, actiond.subscription, actiond.migration
    to actiond_reader;
 
 -- The operator. Every change of a status by hand is judged and recorded by a trigger. Not `uses` and `config`: they can
@@ -167,6 +168,7 @@ grant insert (name, processor, cron, every, timezone, starts_at, data, related, 
       update (cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed, grace, overlap,
               environments, next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition), delete
    on actiond.schedule to actiond_operator;
+grant insert (event, processor), delete on actiond.subscription to actiond_operator;
 -- Not the source of a plan: a daemon runs it with its own rights. The owner writes plans, operators run them.
 grant update (enabled) on actiond.plan to actiond_operator;
 
@@ -188,6 +190,7 @@ begin
         ('lock_key',      'actiond_producer'),  -- as whoever inserts
         ('refuse_forged', 'actiond_producer'),
         ('enqueue',       'actiond_producer'),
+        ('publish',       'actiond_producer'),
         ('wake',          'actiond_daemon, actiond_operator'),
         ('call_for_row',  'actiond_daemon'),
         ('call_for_batch', 'actiond_daemon'),

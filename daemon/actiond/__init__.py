@@ -14,6 +14,8 @@ from actiond.contract.processor import Processor, batch_processor, processor
 from actiond.contract.resource import Resource, lifespan
 from actiond.contract.steps import CursorStep, Step, Walk, steps
 from actiond.postgres.enqueue import enqueue, enqueue_many
+from actiond.postgres.events import publish
+from actiond.postgres.feed import OutcomeEntry, outcomes
 from actiond.postgres.job_builder import Job, JobBuilder
 from actiond.postgres.statements import Statements
 from actiond.words.duration import seconds
@@ -50,6 +52,7 @@ __all__ = [
     "Job",
     "JobBuilder",
     "JobResult",
+    "OutcomeEntry",
     "PayloadInvalid",
     "Policy",
     "Processor",
@@ -71,7 +74,9 @@ __all__ = [
     "enqueue_many",
     "job",
     "lifespan",
+    "outcomes",
     "processor",
+    "publish",
     "seconds",
     "steps",
 ]

@@ -48,7 +48,7 @@ async def catalog(dsn: str) -> dict[str, list[tuple]]:
         "views": "select viewname, definition from pg_views where schemaname = 'actiond'",
         "settings": "select relname, reloptions::text from pg_class where relnamespace = 'actiond'::regnamespace",
         "rights": "select relname, relacl::text from pg_class where relnamespace = 'actiond'::regnamespace",
-        "books": "select version::text, name, sha256 from actiond.migration",
+        "books": "select lpad(version::text, 6, '0'), name, sha256 from actiond.migration",
     }
     try:
         return {what: sorted(map(tuple, await connection.fetch(query)), key=str) for what, query in queries.items()}

@@ -22,6 +22,7 @@ asking for work
       values ('p', '{}', 'x', now(), 1, 2, 'held') returning id
                                                                       yes   yes    yes      yes      -      -
   select actiond.enqueue('p', '{}')                                   yes   yes    yes      yes      -      -
+  select actiond.publish('e', '{}')                                   yes   yes    yes      yes      -      -
   insert into actiond.action (processor, state) values ('p', '1')     yes   yes    yes      yes      -      -
   insert into actiond.action (processor, repeat_every) values ('p', '1 h')
                                                                       yes   yes    yes      yes      -      -
@@ -59,6 +60,8 @@ reading
   select * from actiond.history_list                                  yes   yes    -        yes      yes    -
   select detail from actiond.history                                  yes   yes    -        yes      -      -
   select event, by from actiond.history                               yes   yes    -        yes      yes    -
+  select * from actiond.outcomes_since('')                            yes   yes    -        yes      yes    -
+  select actiond.outcomes_position()                                  yes   yes    -        yes      yes    -
   select * from actiond.processor_policy                              yes   yes    -        yes      yes    -
   select * from actiond.run, actiond.daemon, actiond.setting, actiond.migration
                                                                       yes   yes    -        yes      yes    -
@@ -111,6 +114,8 @@ the audit
                                                                       yes   yes    -        -        -      -
   insert into actiond.history (action_id, event, by) values (1, 'held', 'ada')
                                                                       yes   -      -        -        -      -
+  insert into actiond.history (action_id, event, xid) values (1, 'failed', '3')
+                                                                      yes   -      -        -        -      -
   update actiond.history set detail = ''                              yes   -      -        -        -      -
   delete from actiond.history                                         yes   -      -        -        -      -
   delete from actiond.run                                             yes   -      -        -        -      -
@@ -130,6 +135,13 @@ policies and switches
       on conflict (name) do update set value = excluded.value
                                                                       yes   -      -        yes      -      -
   update actiond.setting set updated_by = 'ada'                       yes   -      -        -        -      -
+  insert into actiond.subscription (event, processor) values ('e', 'p')
+                                                                      yes   -      -        yes      -      -
+  insert into actiond.subscription (event, processor, created_by) values ('e', 'p', 'ada')
+                                                                      yes   -      -        -        -      -
+  select event, processor from actiond.subscription                   yes   yes    yes      yes      yes    -
+  update actiond.subscription set processor = 'q'                     yes   -      -        -        -      -
+  delete from actiond.subscription                                    yes   -      -        yes      -      -
   select actiond.wake('p')                                            yes   yes    -        yes      -      -
   update actiond.processor set rate = '1/s', burst = 2, breaker = 0.5 yes   -      -        yes      -      -
   insert into actiond.brake (processor, tokens, tokens_at) values ('q', 1, now())

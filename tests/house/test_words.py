@@ -57,6 +57,7 @@ MAY_CATCH_ALL = {
     "daemon/actiond/loops/policy_loop.py": "a connection",
     "daemon/actiond/loops/presence_thread.py": "a connection",
     "daemon/actiond/loops/processor_loop.py": "a connection",
+    "daemon/actiond/loops/outcome_loop.py": "a connection",
     "daemon/actiond/loops/release_loop.py": "a connection",
     "daemon/actiond/loops/rescue_loop.py": "a connection",
     "daemon/actiond/loops/schedule_loop.py": "a connection",

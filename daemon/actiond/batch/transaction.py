@@ -12,21 +12,24 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
 
 from actiond.contract.action import Action, Scope
 from actiond.contract.batch import Batch
-from actiond.postgres import role
+from actiond.postgres import events, role
 from actiond.postgres.action_store import ActionStore, Parcel
 from actiond.postgres.connection import Pool, Pooled, Trouble, trouble
 from actiond.rules.settlement import Rules, settle
 from actiond.words.claimed import Settlement
-from actiond.words.errors import LeaseLost
+from actiond.words.errors import LeaseLost, NoTransaction
 from actiond.words.outcome import Outcome
 
 _SHIELD_S = 5.0
+#: The connection of the transaction that the running code is in.
+_inside: ContextVar[Pooled | None] = ContextVar("actiond_transaction", default=None)
 
 
 class HandlerTransactions:
@@ -51,7 +54,22 @@ class HandlerTransactions:
     @asynccontextmanager
     async def __call__(self, batch: Batch[Any], actions: Sequence[Action[Any]]) -> AsyncIterator[Pooled]:
         async with self._pool.acquire() as connection, self._on(connection, batch, actions):
-            yield connection
+            before = _inside.get()
+            _inside.set(connection)
+            try:
+                yield connection
+            finally:
+                _inside.set(before)
+
+    async def publish(self, event: str, data: Any, related: str | None, *, immediately: bool) -> int:
+        """In the transaction that is open here, or at once in one of its own."""
+        if immediately:
+            # Not from the pool of handlers: many that each hold one of its connections would wait for each other.
+            return await self._store.publish(event, data, related)
+        connection = _inside.get()
+        if connection is None:
+            raise NoTransaction("publish inside `async with batch.transaction()`, or with immediately=True")
+        return await events.publish(connection, event, data, related=related)
 
     @asynccontextmanager
     async def _on(

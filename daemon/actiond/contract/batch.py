@@ -24,6 +24,9 @@ class Transactions(Protocol):
     async def execute_each(self, batch: Batch[Any], sql: str, rows: Sequence[Argued]) -> list[Action[Any]]:
         """What is accepted commits with its completion; what the database refuses fails alone."""
 
+    async def publish(self, event: str, data: Any, related: str | None, *, immediately: bool) -> int:
+        """In the transaction that is open here, or at once in one of its own."""
+
 
 class Batch(Sequence[Action[T]], Generic[T]):
     """The actions of one call. Mark each; what is left unmarked has failed: "processor returned no outcome"."""
@@ -122,6 +125,20 @@ class Batch(Sequence[Action[T]], Generic[T]):
                 raise RowsDoNotFit(f"{len(given)} tuples for {len(chosen)} actions")
             argued = list(zip(chosen, given, strict=True))
         return await self._transactions.execute_each(self, sql, argued)
+
+    async def publish(
+        self, event: str, data: Any = None, *, related: str | None = None, immediately: bool = False
+    ) -> int:
+        """An event: one action for each processor that subscribed to it; gives how many.
+
+        Inside `async with batch.transaction()`: it commits with the writes and the marks made there, or not at all.
+        NoTransaction elsewhere. `immediately`: at once, on a connection and in a transaction of its own, with the
+        rights of the daemon; it stays whatever becomes of this call and its transactions, and a call that is
+        repeated publishes again.
+        """
+        if self._transactions is None:
+            raise NoTransaction("this batch has no database behind it (run_batch runs without one)")
+        return await self._transactions.publish(event, data, related, immediately=immediately)
 
     def drop(self, gone: Iterable[Action[T]]) -> None:
         """Take actions that are no longer ours out of the batch (used by `transaction`)."""

@@ -100,6 +100,7 @@ class PolicyLoop:
                         loop.crew.withdraw(run_id, action_id)
 
     def _apply(self, poll: Poll, asked_s: float) -> None:
+        self._world.notify_outcomes = poll.notify_outcomes
         if self._world.paused != poll.paused:
             self._world.paused = poll.paused
             for loop in self._loops.values():

@@ -62,6 +62,7 @@ class World:
     stopping: bool = False
     cut_off: bool = False
     paused: bool = False
+    notify_outcomes: bool = False  # tell those who read the feed
     listening: bool = False  # notifications arrive, so the doorbell is worth taking
     unsaved_max: int = 10_000
     counts: Counts = field(default_factory=Counts)

@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from actiond.postgres import events
 from actiond.postgres.brake_store import Brake, BrakeStore
 from actiond.postgres.connection import Pool, Pooled, Trouble, trouble
 from actiond.postgres.statements import Statements
@@ -210,6 +211,10 @@ class ActionStore:
             [s.error for s in late],
         )
         return [row["id"] for row in rows]
+
+    async def publish(self, event: str, data: Any, related: str | None) -> int:
+        """An event, in a transaction of its own; gives how many processors hear of it."""
+        return await events.publish(self._pool, event, data, related=related)
 
     async def withdrawn(self, run_ids: Sequence[int]) -> list[tuple[int, int]]:
         """(run, action) pairs of these runs that are no longer ours."""

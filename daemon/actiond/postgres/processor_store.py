@@ -35,6 +35,11 @@ class Poll:
         """The kill switch: setting `paused` is true."""
         return self.settings.get("paused") is True
 
+    @property
+    def notify_outcomes(self) -> bool:
+        """Readers of the feed want to be told: setting `notify_outcomes` is true."""
+        return self.settings.get("notify_outcomes") is True
+
 
 class ProcessorStore:
     """Reads and writes actiond.processor."""

@@ -15,7 +15,7 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -33,20 +33,16 @@ from actiond.host import discovery, extras
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
-from actiond.loops.breaker_loop import BreakerLoop
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop, World
-from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
 from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.backlog_store import BacklogStore
-from actiond.postgres.brake_store import BrakeStore
 from actiond.postgres.connection import Pool, close_pool, handler_pool, in_words, passes, work_pool
 from actiond.postgres.daemon_store import DaemonStore
-from actiond.postgres.family_store import FamilyStore
 from actiond.postgres.presence import Identity
 from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.schedule_store import ScheduleStore
@@ -55,13 +51,13 @@ from actiond.service.blocked_loop import told
 from actiond.service.clerks import clerks
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
+from actiond.service.fed import Fed
 from actiond.service.hearing import Hearing
 from actiond.service.http import serving
 from actiond.service.proof_of_life import ProofOfLife
 from actiond.service.roster import Find, Roster
 from actiond.service.start import registered, unless
 from actiond.service.watched import Watched
-from actiond.words.claimed import Settlement
 from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
 
@@ -157,10 +153,9 @@ class Supervisor:
             async with lifespans(calls, self._ended_by_itself) as resources:
                 await self._patiently(lambda: role.check(handlers, found.values()))
                 await unless(self._stop, resources.open(home.resources(found.values())))
-                release = ReleaseLoop(FamilyStore(pool, self._sql))
-                breakers = BreakerLoop(BrakeStore(pool, self._sql), self._loops, self._world)
-                shared = self._shared(calls, handlers, release, breakers, resources)
-                clean = await self._work(found, pool, shared, (release, breakers), tasks, began_s)
+                fed = Fed(pool, self._sql, self._loops, self._world)
+                shared = self._shared(calls, handlers, fed, resources)
+                clean = await self._work(found, pool, shared, fed, tasks, began_s)
                 self._notifier.extend_timeout(len(resources.lives) * CLOSE_S)
             tasks.cancel_scope.cancel()
             calls.cancel_scope.cancel()
@@ -174,7 +169,7 @@ class Supervisor:
         found: dict[str, Processor],
         pool: Pool,
         shared: Shared,
-        fed: tuple[ReleaseLoop, BreakerLoop],
+        fed: Fed,
         tasks: TaskGroup,
         began_s: float,
     ) -> bool:
@@ -195,7 +190,7 @@ class Supervisor:
                 self._roster, self._policy = roster, policy
                 proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
                 self._watched.proof = proof
-                ours = (policy, hearing.rescue, hearing.schedule, *fed, proof, *clerks(pool, self._sql))
+                ours = (policy, hearing.rescue, hearing.schedule, *fed.loops, proof, *clerks(pool, self._sql))
                 for task in (*(each.run for each in ours), *self._others):
                     tasks.start_soon(task)
                 self._ready(store.daemon, time.monotonic() - began_s)
@@ -221,13 +216,7 @@ class Supervisor:
             listen=settings.listen,
         )
 
-    def _shared(
-        self, calls: TaskGroup, handlers: Pool, release: ReleaseLoop, breakers: BreakerLoop, resources: Lifespans
-    ) -> Shared:
-        def landed(processor: str, settlements: Sequence[Settlement]) -> None:
-            release.landed(settlements)
-            breakers.landed(processor, settlements)
-
+    def _shared(self, calls: TaskGroup, handlers: Pool, fed: Fed, resources: Lifespans) -> Shared:
         settings, otel = self._settings, extras.opentelemetry(self._version)
         if otel is not None:
             log.info(LogLine.TRACING_STARTED, provider=otel.provider)
@@ -240,8 +229,8 @@ class Supervisor:
             handler_pool=handlers,
             runaway=self._runaway,
             left=[],
-            landed=landed,
-            settled=breakers.settled,
+            landed=fed.landed,
+            settled=fed.settled,
             lifespans=resources,
             tracing=Tracing(otel) if otel is not None else None,
             arounds=self._arounds,

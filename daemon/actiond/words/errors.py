@@ -68,7 +68,7 @@ class RowsDoNotFit(AuthorError):
 
 
 class NoTransaction(AuthorError):
-    """A transaction cannot be opened here."""
+    """There is no transaction here."""
 
 
 class RoleRefused(AuthorError):
