@@ -36,10 +36,11 @@ from actiond.host.systemd import Notifier
 from actiond.loops.breaker_loop import BreakerLoop
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
 from actiond.loops.release_loop import ReleaseLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
+from actiond.loops.world import World
 from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.backlog_store import BacklogStore
