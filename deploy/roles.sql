@@ -158,15 +158,15 @@ grant select on all tables in schema actiond to actiond_operator;
 grant update (status, next_eligible_at, retries_left, priority, error, state) on actiond.action to actiond_operator;
 grant update (enabled, batch_size, concurrency, global_concurrency, retries, retry_interval, backoff, retry_max_interval,
               timeout, start_delay, run_on_insert, history, rate, burst, breaker, breaker_outcomes, breaker_pause,
-              breaker_max_pause, woken_at)
+              breaker_max_pause, flag, "window", woken_at)
    on actiond.processor to actiond_operator;
 grant update (recent, opened_at, open_until, failed_probes, probe_run)  -- to close a breaker
    on actiond.brake to actiond_operator;
 grant insert (name, value), update (value), delete on actiond.setting to actiond_operator;
 grant insert (name, processor, cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed,
-              grace, overlap, environments),
+              grace, overlap, environments, flag),
       update (cron, every, timezone, starts_at, data, related, priority, enabled, name_enabled, missed, grace, overlap,
-              environments, next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition), delete
+              environments, flag, next_at, last_at, last_action, fired, missed_slots, overlapped, error, edition), delete
    on actiond.schedule to actiond_operator;
 grant insert (event, processor), delete on actiond.subscription to actiond_operator;
 -- Not the source of a plan: a daemon runs it with its own rights. The owner writes plans, operators run them.
@@ -208,6 +208,8 @@ begin
         ('pause',         'actiond_operator'),
         ('resume',        'actiond_operator'),
         ('set_processor', 'actiond_operator'),
+        ('set_flag',      'actiond_operator'),
+        ('flag_on',       'actiond_daemon, actiond_producer, actiond_reader'),
         ('write_knob',    'actiond_operator'),
         ('write_setting', 'actiond_operator')) as g (name, roles)
       join pg_catalog.pg_proc p on p.pronamespace = 'actiond'::regnamespace and p.proname = g.name

@@ -11,7 +11,8 @@ environment as materialized (
   select (select s.value #>> '{}' from actiond.setting s where s.name = 'environment') as name),
 planned as materialized (
   select extract(epoch from min(s.next_at) - clock.at)::float8 as in_s
-    from clock left join actiond.schedule s on s.enabled and s.name_enabled and s.next_at > clock.at
+    from clock left join actiond.schedule s on s.enabled and s.name_enabled and (s.flag is null or actiond.flag_on(s.flag))
+                                                         and s.next_at > clock.at
    group by clock.at)
 select clock.at as now, planned.in_s as next_in_s, d.name, d.processor, d.edition, d.cron, d.every, d.timezone,
        d.starts_at, d.since, d.next_at, d.data::text as data, d.related, d.missed, d.grace, d.error,
@@ -19,6 +20,6 @@ select clock.at as now, planned.in_s as next_in_s, d.name, d.processor, d.editio
   from clock cross join planned cross join environment
   left join lateral (
     select s.* from actiond.schedule s
-     where s.enabled and s.name_enabled and (s.next_at is null or s.next_at <= clock.at)
+     where s.enabled and s.name_enabled and (s.flag is null or actiond.flag_on(s.flag)) and (s.next_at is null or s.next_at <= clock.at)
      order by s.error is not null, s.next_at nulls first, s.name, s.processor
      limit $2) d on true

@@ -5,7 +5,7 @@
 --   $1 name text, $2 processor text, $3 edition int, $4 the next_at it has (NULL = not computed yet),
 --   $5 the next_at it gets timestamptz (NULL = none), $6 the slot that fires timestamptz (NULL = none does),
 --   $7 data text (JSON; NULL = a wake), $8 related text, $9 slots that were missed int,
---   $10 by hand boolean: also when switched off, also while the last action is open; counts as an edit
+--   $10 by hand boolean: also when it or its flag is off, also while the last action is open; counts as an edit
 --   returns a row if it was done, else none: fired boolean (false: nothing to fire, or the last action is still open),
 --     action_id bigint (NULL = a wake, or not fired), open bigint (that last action), late_s float8
 --   called by: schedule_store.fire, schedule_edit.run_now
@@ -14,7 +14,7 @@ item as materialized (
   select s.name, s.processor, s.data is not null as inserts, s.priority, s.overlap, s.last_action
     from actiond.schedule s
    where s.name = $1 and s.processor = $2 and s.edition = $3 and s.next_at is not distinct from $4
-     and ($10::boolean or s.enabled and s.name_enabled)
+     and ($10::boolean or s.enabled and s.name_enabled and actiond.flag_on(s.flag))
      for no key update skip locked),
 busy as materialized (
   select a.id from item i join actiond.action a on a.id = i.last_action

@@ -1,7 +1,7 @@
 -- poll: the safety poll, one for all processors: overrides, stored wakes, breakers, and who has rows due.
 --   no parameters
 --   returns one row a processor: its overrides (NULL = as declared; durations in seconds), woken_at, breaker_left_s
---     (of the pause of an open breaker; NULL = closed), due boolean; and in every row the settings as one JSON object
+--     (of the pause of an open breaker; NULL = closed), due boolean; and in every row now timestamptz, the settings as one JSON object
 --   called by: processor_store.poll
 with clock as materialized (select actiond.now() as at),
 settings as materialized (
@@ -10,7 +10,7 @@ select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurre
        extract(epoch from p.retry_interval)::float8 as retry_interval, p.backoff,
        extract(epoch from p.retry_max_interval)::float8 as retry_max_interval,
        extract(epoch from p.timeout)::float8 as timeout, extract(epoch from p.start_delay)::float8 as start_delay,
-       p.run_on_insert, p.history, p.rate, p.burst, p.breaker, p.breaker_outcomes,
+       p.run_on_insert, p.history, p.flag, p."window", p.rate, p.burst, p.breaker, p.breaker_outcomes,
        extract(epoch from p.breaker_pause)::float8 as breaker_pause,
        extract(epoch from p.breaker_max_pause)::float8 as breaker_max_pause, p.config::text as config, p.woken_at,
        extract(epoch from b.open_until - (select clock.at from clock))::float8 as breaker_left_s,
@@ -20,5 +20,5 @@ select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurre
                    where a.processor = p.name and a.priority = l.level and a.status = 'pending' and a.claimed_by = 0
                      and a.next_eligible_at <= (select clock.at from clock)
                    limit 1) x) as due,
-       settings.all_of_them as settings
+       (select clock.at from clock) as now, settings.all_of_them as settings
   from settings left join actiond.processor p on true left join actiond.brake b on b.processor = p.name

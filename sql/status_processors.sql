@@ -6,7 +6,8 @@
 --   $1 count at most int
 --   returns processor, registered boolean, enabled, due, oldest_due_s, scheduled, running, failed, completed_5min,
 --     failed_5min, retried_5min, live_daemons int; rate (NULL = none), token_in_s (until it allows a row), breaker
---     (closed, open, probing; NULL = none), probe_in_s, breaker_failed, breaker_outcomes int: what opened it
+--     (closed, open, probing; NULL = none), probe_in_s, breaker_failed, breaker_outcomes int: what opened it;
+--     flag (NULL = none), flag_on boolean, window (NULL = none), opens_in_s (NULL = it is open)
 --   called by: read.status
 with recursive clock as materialized (select actiond.now() as at),
 waiting as (
@@ -52,10 +53,12 @@ select n.name as processor, p.name is not null as registered,
        coalesce(rates.retried, 0)::int as retried_5min,
        (select count(*) from actiond.daemon d, clock
          where d.ended_at is null and d.lease_until > clock.at and n.name = any(d.processors))::int as live_daemons,
-       b.rate, b.token_in_s, b.breaker, b.probe_in_s, b.failed as breaker_failed, b.outcomes as breaker_outcomes
+       b.rate, b.token_in_s, b.breaker, b.probe_in_s, b.failed as breaker_failed, b.outcomes as breaker_outcomes,
+       s.flag, coalesce(s.flag_on, true) as flag_on, s."window", s.opens_in_s
   from names n
   left join actiond.processor p on p.name = n.name
   left join actiond.brake_list b on b.processor = n.name
+  left join actiond.switch_list s on s.processor = n.name
   left join running r on r.processor = n.name
   left join rates on rates.processor = n.name
  order by n.name

@@ -2,7 +2,7 @@
 
     select actiond.plan_run('monthly invoices');
 
-    begin: is it on, does no other run, has the source what the mapping names
+    begin: is it on, does no other run, has the source what the mapping names; while its flag is off it waits
       |
     pages, each a transaction: rows of the source become actions, children of the run; and how far it came
       |
@@ -22,6 +22,7 @@ from typing import Any
 
 from actiond import SUDDEN_DEATH, Action, Batch, Statements, batch_processor
 
+FLAG_OFF = "1 h"  # until a run looks again whose flag is off; what switches the flag on lets it go on at once
 A_TURN_S = 20.0  # then others may have their turn
 LOOK_S = 5.0  # between looks at how many have failed, once all are made
 LOOK_SHARE = 4  # before: looks take at most a fifth of the time
@@ -87,8 +88,11 @@ class _Filling:
             self.plan = await _begun(connection, action, self.state)
             if self.plan is None:
                 return
-            self.state = self.state or {"edition": self.plan["edition"], "made": 0, "last": None}
+            self.state = _going(self.state) or {"edition": self.plan["edition"], "made": 0, "last": None}
             self.texts = await _texts(connection, action, self.plan)
+        elif not await connection.fetchval(_sql["flag_on"], self.plan["flag"]):
+            action.defer("0 s", state=self.state)  # the next turn waits: it locks the plan before it reads the flag
+            return
         made, last = await self._make(connection)
         percent = self.plan["abort_percent"]
         self.state = {**self.state, "made": self.state["made"] + made, "last": last}
@@ -138,18 +142,23 @@ async def _begun(connection: Any, action: Action[Any], state: dict[str, Any]) ->
     found = await connection.fetchrow(_sql["plan_begin"], name, action.id)
     if found is None:
         action.fail(f"there is no plan {name!r}", SUDDEN_DEATH)
-    elif state and state.get("edition") != found["edition"]:
+    elif "edition" in state and state["edition"] != found["edition"]:
         made = state.get("made", 0)
         action.fail(f"plan {name!r} was changed after this run had begun; it has made {made} actions", SUDDEN_DEATH)
-    elif state:
-        return found
-    elif not found["enabled"]:
+    elif "edition" not in state and not found["enabled"]:
         action.cancel(f"plan {name!r} is off")
-    elif found["overlap"] == "skip" and found["other"] is not None:
+    elif "edition" not in state and found["overlap"] == "skip" and found["other"] is not None:
         action.cancel(f"run {found['other']} of plan {name!r} is still open")
+    elif not await connection.fetchval(_sql["flag_on"], found["flag"]):
+        action.defer(FLAG_OFF, state={**state, "flag": found["flag"]})
     else:
         return found
     return None
+
+
+def _going(state: dict[str, Any]) -> dict[str, Any]:
+    """How far the run is, without the flag that it waited for."""
+    return {name: value for name, value in state.items() if name != "flag"}
 
 
 async def _texts(connection: Any, action: Action[Any], found: Any) -> Any:
@@ -158,7 +167,7 @@ async def _texts(connection: Any, action: Action[Any], found: Any) -> Any:
     names = [column.name for column in columns]
     types = [f'"{column.type.schema}"."{column.type.name}"' for column in columns]
     texts = await connection.fetchrow(_sql["plan_texts"], action.data["plan"], names, types)
-    if found["key"] is not None and action.state is None:
+    if found["key"] is not None and "edition" not in (action.state or {}):
         counted = await connection.fetchrow(texts["counted"])
         if counted["no_key"]:
             raise NoKey(

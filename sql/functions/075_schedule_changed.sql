@@ -1,7 +1,8 @@
 -- Edits of a schedule: what is due next is computed anew, and daemons are told.
 --
 -- A changed rule, or switching on, counts from now: slots of before do not fire. Only a schedule that is to make up
--- for `all` missed slots makes up for those while it was off. A daemon that moves next_at on is no edit.
+-- for `all` missed slots makes up for those while it was off. What switches on a flag does the same for the schedules
+-- that ask for it (066_flags.sql). A daemon that moves next_at on is no edit.
 create or replace function actiond.schedule_changed() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -22,7 +23,8 @@ begin
     if new.every is distinct from old.every and new.starts_at = old.starts_at then
       new.starts_at := new.since;
     end if;
-  elsif new.enabled and new.name_enabled and not (old.enabled and old.name_enabled) and new.missed <> 'all' then
+  elsif new.enabled and new.name_enabled and actiond.flag_on(new.flag)
+        and not (old.enabled and old.name_enabled and actiond.flag_on(old.flag)) and new.missed <> 'all' then
     new.next_at := null;
     new.since := actiond.now();
   end if;
@@ -53,10 +55,10 @@ create or replace trigger schedule_edited
   before update on actiond.schedule
   for each row
   when ((old.name, old.processor, old.cron, old.every, old.timezone, old.starts_at, old.data, old.related, old.priority,
-         old.enabled, old.name_enabled, old.missed, old.grace, old.overlap, old.environments)
+         old.enabled, old.name_enabled, old.missed, old.grace, old.overlap, old.environments, old.flag)
         is distinct from
         (new.name, new.processor, new.cron, new.every, new.timezone, new.starts_at, new.data, new.related, new.priority,
-         new.enabled, new.name_enabled, new.missed, new.grace, new.overlap, new.environments))
+         new.enabled, new.name_enabled, new.missed, new.grace, new.overlap, new.environments, new.flag))
   execute function actiond.schedule_changed();
 
 create or replace trigger schedule_told_of_rows

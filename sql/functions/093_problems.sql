@@ -118,11 +118,14 @@ as $$
             case when p.name is null then 'no daemon ever had this processor'
                  when actiond.serving(w.processor) = 0 then 'no live daemon has this processor'
                  when not coalesce(p.enabled, (p.declared ->> 'enabled')::boolean, true) then 'the processor is disabled'
+                 when not s.flag_on then 'the flag of the processor is off'
+                 when s.opens_at is not null then 'the window of the processor is closed'
                  when b.breaker in ('open', 'probing') then 'the breaker of the processor is open'
                  when b.token_in_s > 0 then 'the processor is held to ' || b.rate
                  else 'due, and not taken yet' end
        from (select l.* from late l order by l.since limit $2) w left join actiond.processor p on p.name = w.processor
-       left join actiond.brake_list b on b.processor = w.processor))
+       left join actiond.brake_list b on b.processor = w.processor
+       left join actiond.switch_list s on s.processor = w.processor))
   select f.id, 'A-' || lpad(f.id::text, 8, '0'), f.processor, f.kind, f.since,
          greatest(0, extract(epoch from clock.at - f.since))::float8, f.daemon, f.run_id, f.attempts, f.why
     from found f, clock

@@ -14,6 +14,8 @@ returns table (
   rate text, token_in_s float8,                             -- see the view actiond.brake_list
   breaker text, breaker_opened_at timestamptz, probe_in_s float8, breaker_failed integer, breaker_outcomes integer,
   failed_probes integer,
+  flag text, flag_on boolean, flag_set boolean, flag_of text, -- of the processor, or of the plan that this is a run of
+  "window" text, opens_at timestamptz, opens_in_s float8,   -- NULL: it is open; see the view actiond.switch_list
   calls integer, global_limit integer,                      -- open calls over all daemons
   places integer, room integer,                             -- on the daemons that live and serve it
   suspects_turn boolean, locked_by integer, locked_by_name text,
@@ -87,6 +89,8 @@ select clock.at, it.is_now, it.processor, it.priority, it.next_eligible_at,
                  'lives', d.lives, 'serves', d.serves, 'processors', d.processors) order by d.id), '[]') from daemons d),
        exists (select from serving), brake.rate, brake.token_in_s, brake.breaker, brake.opened_at, brake.probe_in_s,
        brake.failed, brake.outcomes, brake.failed_probes,
+       flag.name, flag.is_on, exists (select from actiond.setting s where s.name = 'flag:' || flag.name), flag.of,
+       switch."window", switch.opens_at, switch.opens_in_s,
        (select coalesce(sum(o.calls), 0) from open o)::int, policy.global_limit,
        (select sum(s.concurrency) from serving s)::int,
        (select sum(greatest(0, s.concurrency - s.calls)) from serving s where s.concurrency is not null)::int,
@@ -114,6 +118,13 @@ select clock.at, it.is_now, it.processor, it.priority, it.next_eligible_at,
  cross join it
  cross join policy
   left join actiond.brake_list brake on brake.processor = policy.name
+  left join actiond.switch_list switch on switch.processor = policy.name
+  left join actiond.plan_waits waiting on waiting.run = it.id
+ cross join lateral (
+   select case when f.of_plan then waiting.flag else switch.flag end as name,
+          case when f.of_plan then actiond.flag_on(waiting.flag) else coalesce(switch.flag_on, true) end as is_on,
+          case when f.of_plan then 'plan ' || quote_literal(waiting.plan) else quote_literal(it.processor) end as of
+     from (select waiting.flag is not null and coalesce(switch.flag_on, true) as of_plan) f) flag
   left join actiond.daemon w on w.id = it.claimed_by and it.is_now = 'running'
   left join lateral (
     select h.by, h.at, h.detail from actiond.history_list h
@@ -150,34 +161,38 @@ select r.reason, r.meaning, jsonb_strip_nulls(r.facts)
     (6, 'waits', 'it waits for other actions', f.status = 'held' and f.waits_for is not null,
         jsonb_build_object('for', f.waits_for, 'on', f.waits_on, 'which_is', f.waits_on_status,
                            'children_open', f.children_open)),
-    (6, 'held', 'it is held', f.status = 'held' and f.waits_for is null, jsonb_build_object('by', f.said_by, 'at', f.said_at)),
-    (7, 'future', 'it is not due yet', f.open and f.due_in_s > 0,
+    (7, 'held', 'it is held', f.status = 'held' and f.waits_for is null, jsonb_build_object('by', f.said_by, 'at', f.said_at)),
+    (8, 'future', 'it is not due yet', f.open and f.due_in_s > 0,
         jsonb_build_object('due_at', f.due_at, 'due_in_s', f.due_in_s)),
-    (8, 'paused', 'everything is paused (setting paused)', f.open and f.paused, '{}'),
-    (9, 'disabled', 'the processor is disabled', f.open and not f.enabled,
+    (9, 'paused', 'everything is paused (setting paused)', f.open and f.paused, '{}'),
+    (10, 'disabled', 'the processor is disabled', f.open and not f.enabled,
         jsonb_build_object('processor', f.processor)),
-    (10, 'no_daemon', 'no daemon that lives serves the processor', f.open and not f.served,
+    (11, 'flag_off', 'its feature flag is off', f.open and not f.flag_on,
+        jsonb_build_object('flag', f.flag, 'of', f.flag_of, 'set', f.flag_set)),
+    (12, 'no_daemon', 'no daemon that lives serves the processor', f.open and not f.served,
         jsonb_build_object('processor', f.processor, 'registered', f.registered, 'daemons', f.daemons)),
-    (11, 'not_woken', 'the processor runs only when it is woken, and was not since the row fell due',
+    (13, 'window_closed', 'the processor runs only in its window, which is closed', f.due and f.opens_in_s > 0,
+        jsonb_build_object('window', f."window", 'opens_at', f.opens_at, 'opens_in_s', f.opens_in_s)),
+    (14, 'not_woken', 'the processor runs only when it is woken, and was not since the row fell due',
         f.due and not f.run_on_insert and (f.woken_at is null or f.woken_at < f.due_at),
         jsonb_build_object('woken_at', f.woken_at, 'due_at', f.due_at)),
-    (12, 'breaker', 'its breaker is open: too many of its latest outcomes are failures',
+    (15, 'breaker', 'its breaker is open: too many of its latest outcomes are failures',
         f.due and (f.breaker = 'probing' or f.breaker = 'open' and f.probe_in_s > 0),
         jsonb_build_object('opened_at', f.breaker_opened_at, 'failed', f.breaker_failed, 'outcomes', f.breaker_outcomes,
                            'failed_probes', f.failed_probes, 'probing', f.breaker = 'probing', 'probe_in_s', f.probe_in_s)),
-    (13, 'locked', 'another session holds a lock on the row', f.due and f.locked_by is not null,
+    (16, 'locked', 'another session holds a lock on the row', f.due and f.locked_by is not null,
         jsonb_build_object('pid', f.locked_by, 'application', f.locked_by_name)),
-    (14, 'rate', 'the rate over all daemons is reached', f.due and f.token_in_s > 0,
+    (17, 'rate', 'the rate over all daemons is reached', f.due and f.token_in_s > 0,
         jsonb_build_object('rate', f.rate, 'token_in_s', f.token_in_s)),
-    (15, 'global_limit', 'the limit over all daemons is reached', f.due and f.calls >= f.global_limit,
+    (18, 'global_limit', 'the limit over all daemons is reached', f.due and f.calls >= f.global_limit,
         jsonb_build_object('calls', f.calls, 'limit', f.global_limit)),
-    (16, 'concurrency', 'every place of its processor is taken', f.due and f.room <= 0,
+    (19, 'concurrency', 'every place of its processor is taken', f.due and f.room <= 0,
         jsonb_build_object('calls', f.calls, 'places', f.places)),
-    (17, 'suspect', 'daemons died on it, and another such row has its turn', f.due and not f.suspects_turn,
+    (20, 'suspect', 'daemons died on it, and another such row has its turn', f.due and not f.suspects_turn,
         jsonb_build_object('crashes', f.crashes)),
-    (18, 'start_delay', 'the processor waits for a burst to gather', f.due and f.start_delay_left_s > 0,
+    (21, 'start_delay', 'the processor waits for a burst to gather', f.due and f.start_delay_left_s > 0,
         jsonb_build_object('start_delay_s', f.start_delay_s, 'left_s', f.start_delay_left_s)),
-    (19, 'behind', 'other rows come first', f.due and f.ahead > 0,
+    (22, 'behind', 'other rows come first', f.due and f.ahead > 0,
         jsonb_build_object('ahead', f.ahead, 'per_s', f.per_s)))
     as r (place, reason, meaning, holds, facts)
  where r.holds

@@ -155,12 +155,17 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  id bigint;
+  id   bigint;
+  flag text;
 begin
-  perform from actiond.plan p where p.name = plan_run.name and p.enabled;
+  select p.flag into flag from actiond.plan p where p.name = plan_run.name and p.enabled;
   if not found then
     raise exception 'there is no plan %, or it is off', quote_literal(name)
       using errcode = 'AC006', hint = 'See `actiond plan ls`.';
+  end if;
+  if not actiond.flag_on(flag) then
+    raise exception 'the flag % of plan % is off', quote_literal(flag), quote_literal(name)
+      using errcode = 'AC006', hint = format('`actiond flag on %s` switches it on.', flag);
   end if;
   insert into actiond.action (processor, related, data)
   values ('actiond.plan', 'plan ' || name, jsonb_build_object('plan', name)) returning action.id into id;

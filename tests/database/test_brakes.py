@@ -6,17 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 
-from actiond.batch.suspects import Suspects
-from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
-from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import ProcessorLoop, World
 from actiond.postgres import verbs
 from actiond.postgres.action_store import ActionStore, Answer, EndedRun, Parcel
 from actiond.postgres.brake_store import BrakeStore
@@ -26,10 +21,10 @@ from actiond.postgres.statements import Statements
 from actiond.rules.bounds import Bounds
 from actiond.rules.breaker import Breaker, BreakerPolicy, Verdict
 from actiond.rules.gate import Shut
-from actiond.rules.pace import Speed
 from actiond.rules.rate import Rate, whole, written
 from support.clock import set_now
 from support.database import eventually
+from support.one_loop import Daemon, looks
 from support.work import a_claim, daemons_of, insert, look, outcomes, pool_of, settle, store_of
 
 NOON = "2030-01-01 12:00:00+00"
@@ -340,56 +335,6 @@ async def test_daemons_learn_at_their_poll_how_it_stands(conn, pool) -> None:
 
 
 # The loop of one processor
-
-
-class Daemon:
-    """The loop of `p` with the real claim, no doorbell, and a crew that keeps what it gets."""
-
-    def __init__(self, pool: Pool, number: int, policy: Policy) -> None:
-        self.processor = SimpleNamespace(name="p", batch=False)
-        self.policy, self.speed = policy, Speed()
-        self.in_hand = self.running = self.asked = self.put_backs = 0
-        self.asking = Suspects().asking
-        self.got: list[tuple[int, bool]] = []
-        store = store_of(pool, number)
-        sound = store.step_within
-
-        async def counted(*arguments: Any) -> Answer:
-            self.asked += 1
-            return await sound(*arguments)
-
-        async def free(*arguments: Any) -> Answer:
-            self.meanwhile()
-            return await freely(*arguments)
-
-        freely, self.meanwhile = store.step, lambda: None
-        store.step_within, store.step = counted, free  # type: ignore[method-assign, assignment]
-        self.writer = WriteBack(store, "p")
-        self.loop = ProcessorLoop(self, self.writer, store, self, World(), Bell())  # type: ignore[arg-type]
-        self.loop.policy_known = True
-
-    def add(self, run_id: int, rows: list[Any], probe: bool = False) -> None:
-        self.got += [(row.id, probe) for row in rows]
-
-    def put_back(self) -> None:
-        self.put_backs += 1
-
-    async def give_back_unwelcome(self) -> int:
-        return 0
-
-    def holds(self, processor: str) -> bool:
-        return False
-
-    def leave(self, processor: str) -> None:
-        pass
-
-
-async def looks(daemon: Daemon) -> float | None:
-    """Until it would sleep; gives how long."""
-    for _ in range(20):
-        if (wait_s := await daemon.loop.step()) != 0.0:
-            return wait_s
-    raise AssertionError("it never sleeps")
 
 
 async def test_a_loop_without_tokens_sleeps_until_there_is_one_however_often_it_is_rung(conn, pool) -> None:

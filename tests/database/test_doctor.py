@@ -234,6 +234,14 @@ PROVOKED: dict[str, Callable[[Ward], Awaitable[str]]] = {
         "update actiond.processor set enabled = false; insert into actiond.action (processor) values ('p')",
         "'p' is disabled, and 1 row waits",
     ),
+    "flag_off": by_sql(
+        "update actiond.processor set flag = 'new'; insert into actiond.setting (name, value)"
+        " values ('flag:new', 'false'); insert into actiond.action (processor) values ('p')",
+        "the flag 'new' of 'p' is off, and 1 row waits",
+    ),
+    "flag_unknown": by_sql(
+        "update actiond.processor set flag = 'new'", "processor p asks for flag 'new', which nobody has set"
+    ),
     "processor_unserved": by_sql(
         "insert into actiond.processor (name) values ('q'); insert into actiond.action (processor) values ('q'), ('q')",
         "2 rows wait for 'q', and no daemon that lives has it",

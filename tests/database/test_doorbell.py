@@ -14,11 +14,13 @@ from actiond.batch.suspects import Suspects
 from actiond.batch.write_back import WriteBack
 from actiond.contract.policy import Policy
 from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
+from actiond.loops.world import World
 from actiond.postgres import presence as presence_module
 from actiond.postgres.presence import WAKE
 from actiond.postgres.statements import Statements
 from actiond.rules.pace import Speed
+from actiond.rules.sizing import Sizing
 from support.database import eventually
 from support.presences import presences
 from support.work import claim, insert, outcome, settle, store_of
@@ -291,7 +293,7 @@ class Sleeper:
     def __init__(self, pool: Any, number: int, claimed: set[str], gets_busy: bool) -> None:
         self.claimed, self.gets_busy = claimed, gets_busy
         self.processor = SimpleNamespace(name="p", batch=True)
-        self.policy, self.speed = Policy(batch_size=20), Speed()
+        self.policy, self.speed, self.sizing = Policy(batch_size=20), Speed(), Sizing()
         self.in_hand = self.running = 0
         self.asking = Suspects().asking
         self.bell = Bell()

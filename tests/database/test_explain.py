@@ -128,8 +128,20 @@ async def disabled(s: Scene) -> int:
     return (await insert(s.conn))[0]
 
 
+async def flag_off(s: Scene) -> int:
+    await s.policy("flag = 'new_checkout'")
+    return (await insert(s.conn))[0]
+
+
 async def no_daemon(s: Scene) -> int:
     return (await insert(s.conn, processor="pp"))[0]
+
+
+async def window_closed(s: Scene) -> int:
+    await set_now(s.conn, NOON)
+    await s.beat()
+    await s.policy("\"window\" = '22:00-06:00 Europe/Berlin'")
+    return (await insert(s.conn))[0]
 
 
 async def not_woken(s: Scene) -> int:
@@ -220,7 +232,9 @@ PROVOKED: dict[str, tuple[Callable[[Scene], Any], str]] = {
         (future, "due in 3 d 2 h, at 2030-01-04 14:00:00 UTC"),
         (paused, "everything is paused (setting paused)"),
         (disabled, "'p' is disabled"),
+        (flag_off, "the flag 'new_checkout' of 'p' is off: nobody has ever set it (is the name right?)"),
         (no_daemon, "daemon 1 on here lives and serves p; no daemon ever declared 'pp': did you mean 'p'?"),
+        (window_closed, "'p' runs only 22:00-06:00 Europe/Berlin; that begins in 9 h, at 2030-01-01 21:00 UTC"),
         (not_woken, "'p' runs only when it is woken (run_on_insert is off); the last wake was "),
         (
             breaker,
@@ -274,11 +288,12 @@ async def test_all_reasons_are_told_the_deciding_one_first(scene: Scene) -> None
     await claim(scene.store, limit=1)
     await insert(scene.conn)
     await breaker(scene)
-    await scene.policy("rate = '2/min'")
+    await scene.policy("rate = '2/min', flag = 'x', \"window\" = '01:00-02:00 UTC'")
     await scene.conn.execute("update actiond.brake set tokens = 0, tokens_at = actiond.now()")
     id_ = await locked(scene)
     assert [each.name for each in await scene.reasons(id_)] == [
-        "paused", "disabled", "not_woken", "breaker", "locked", "rate", "global_limit", "behind",
+        "paused", "disabled", "flag_off", "window_closed", "not_woken", "breaker", "locked", "rate",
+        "global_limit", "behind",
     ]  # fmt: skip
     await scene.others[-1].execute("rollback")  # type: ignore[index]
     await scene.conn.execute(
@@ -286,7 +301,9 @@ async def test_all_reasons_are_told_the_deciding_one_first(scene: Scene) -> None
         " where id = $1", id_,
     )  # fmt: skip
     await scene.conn.execute("update actiond.daemon set ended_at = actiond.now(), ended = 'stopped'")
-    assert [each.name for each in await scene.reasons(id_)] == ["held", "future", "paused", "disabled", "no_daemon"]
+    assert [each.name for each in await scene.reasons(id_)] == [
+        "held", "future", "paused", "disabled", "flag_off", "no_daemon",
+    ]  # fmt: skip
 
 
 # Who decided, and when
@@ -366,6 +383,35 @@ async def test_a_breaker_whose_pause_is_over_is_in_the_way_only_while_a_probe_is
     assert (reason.name, reason.said.endswith("; a probe is under way")) == ("breaker", True)
     assert reason.remedy == "close it at once: `actiond resume p`"
     await scene.policy("breaker = 0")
+    assert await scene.reasons(id_) == []
+
+
+async def test_a_flag_that_is_on_and_a_window_that_is_open_are_in_nobodys_way(scene: Scene) -> None:
+    id_ = await flag_off(scene)
+    await scene.conn.execute("select actiond.set_flag('new_checkout', false)")
+    (reason,) = await scene.reasons(id_)
+    assert (reason.said, reason.remedy) == (
+        "the flag 'new_checkout' of 'p' is off",
+        "switch it on: `actiond flag on new_checkout`",
+    )
+    await scene.conn.execute("select actiond.set_flag('new_checkout', true)")
+    assert await scene.reasons(id_) == []
+    await window_closed(scene)
+    await set_now(scene.conn, "2030-01-01 21:00+00")
+    await scene.beat()
+    assert await scene.reasons(id_) == []
+
+
+async def test_a_run_of_a_plan_says_that_the_flag_of_its_plan_is_off(scene: Scene) -> None:
+    await scene.conn.execute("insert into actiond.processor (name) values ('actiond.plan')")
+    await scene.conn.execute("update actiond.daemon set processors = '{p,actiond.plan}'")
+    (id_,) = await insert(scene.conn, processor="actiond.plan", data='{"plan": "monthly"}', state='{"flag": "new"}')
+    (reason,) = await scene.reasons(id_)
+    assert (reason.name, reason.said) == (
+        "flag_off",
+        "the flag 'new' of plan 'monthly' is off: nobody has ever set it (is the name right?)",
+    )
+    await scene.conn.execute("select actiond.set_flag('new', true)")
     assert await scene.reasons(id_) == []
 
 

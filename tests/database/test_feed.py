@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from actiond.loops.outcome_loop import OutcomeLoop
-from actiond.loops.processor_loop import World
+from actiond.loops.world import World
 from actiond.postgres import feed
 from actiond.postgres.action_store import Parcel
 from actiond.postgres.feed_store import FeedStore

@@ -125,7 +125,7 @@ async def test_a_migration_that_fails_leaves_no_trace_and_what_came_before_it_st
     with pytest.raises(error):
         await migrate(bare_db.dsn, folder=folder)
     there = await catalog(bare_db.dsn)
-    assert [row[1] for row in there["books"]] == [name for name in ALL if name != FUNCTIONS]
+    assert sorted(row[1] for row in there["books"]) == [name for name in ALL if name != FUNCTIONS]
     assert "half" not in {row[0] for row in there["settings"]}
     (folder / MIGRATIONS / NEXT).unlink()
     assert await migrate(bare_db.dsn, folder=folder) == [FUNCTIONS]

@@ -170,11 +170,15 @@ async def test_stuck_is_lost_or_running_or_waiting_for_long(conn, pool, asker) -
 
 async def test_stuck_says_why_a_row_waits(conn, asker) -> None:
     await set_now(conn, "2030-01-01 11:00:00+00")
-    for name in ("typo", "known", "off", "slow", "broken", "limited"):
+    for name in ("typo", "known", "off", "slow", "broken", "limited", "dark", "nightly"):
         await insert(conn, processor=name)
     await conn.execute(
         "insert into actiond.processor (name, enabled, rate, breaker) values ('known', null, null, 0),"
         " ('off', false, null, 0), ('slow', null, '5/s', 0.5), ('broken', null, null, 0.5), ('limited', null, '1/h', 0)"
+    )
+    await conn.execute(
+        "insert into actiond.processor (name, flag, \"window\") values ('dark', 'new', null), ('nightly', null, $1)",
+        "01:00-02:00 UTC",
     )
     await set_now(conn, NOW)
     await conn.execute(
@@ -182,7 +186,7 @@ async def test_stuck_says_why_a_row_waits(conn, asker) -> None:
         " ('slow', 2, actiond.now(), null, null), ('limited', 0, actiond.now(), null, null),"
         " ('broken', null, null, actiond.now(), actiond.now())"
     )
-    await register(conn, "off", "slow", "broken", "limited")
+    await register(conn, "off", "slow", "broken", "limited", "dark", "nightly")
     assert {row["processor"]: row["why"] for row in await figures.stuck(asker, 60.0, 10)} == {
         "typo": "no daemon ever had this processor",
         "known": "no live daemon has this processor",
@@ -190,6 +194,8 @@ async def test_stuck_says_why_a_row_waits(conn, asker) -> None:
         "slow": "due, and not taken yet",
         "broken": "the breaker of the processor is open",
         "limited": "the processor is held to 1/h",
+        "dark": "the flag of the processor is off",
+        "nightly": "the window of the processor is closed",
     }
 
 

@@ -54,7 +54,7 @@ async def test_status_tells_what_waits_runs_and_fails_for_each_processor(conn, p
         "processor": "p", "registered": True, "enabled": True, "due": 4, "oldest_due_s": 60.0, "scheduled": 1,
         "running": 2, "failed": 1, "completed_5min": 0, "failed_5min": 0, "retried_5min": 0, "live_daemons": 1,
         "rate": None, "token_in_s": None, "breaker": None, "probe_in_s": None, "breaker_failed": None,
-        "breaker_outcomes": None,
+        "breaker_outcomes": None, "flag": None, "flag_on": True, "window": None, "opens_in_s": None,
     }  # fmt: skip
     assert (seen["q"]["enabled"], seen["q"]["due"], seen["q"]["oldest_due_s"]) == (False, 0, None)
     assert (seen["typo"]["registered"], seen["typo"]["due"], seen["typo"]["live_daemons"]) == (False, 2, 0)
@@ -98,6 +98,7 @@ async def test_status_tells_the_settings_and_what_is_wrong(conn, asker) -> None:
 ALIVE = {"id": 7, "host": "here", "alive": True, "seen_s": 0.2}
 WAITS = {"processor": "p", "due": 2, "scheduled": 1, "registered": True, "enabled": True, "live_daemons": 1}
 WAITS |= {"breaker": None, "token_in_s": None, "breaker_failed": 14, "breaker_outcomes": 20, "probe_in_s": 27.0}
+WAITS |= {"flag_on": True, "opens_in_s": None}
 OPEN = "the breaker of 'p' is open, as 14 of its latest 20 outcomes were failures; {}: `actiond resume p` closes it"
 
 

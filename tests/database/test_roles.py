@@ -144,6 +144,16 @@ policies and switches
   delete from actiond.subscription                                    yes   -      -        yes      -      -
   select actiond.wake('p')                                            yes   yes    -        yes      -      -
   update actiond.processor set rate = '1/s', burst = 2, breaker = 0.5 yes   -      -        yes      -      -
+  update actiond.processor set flag = 'a', "window" = '22:00-06:00 UTC'
+                                                                      yes   -      -        yes      -      -
+  select actiond.set_flag('a', true)                                  yes   -      -        yes      -      -
+  select actiond.set_flag('a', null)                                  yes   -      -        yes      -      -
+  select actiond.flag_on('a')                                         yes   yes    yes      yes      yes    -
+  select * from actiond.flag_list                                     yes   yes    -        yes      yes    -
+  select * from actiond.switch_list                                   yes   yes    -        yes      yes    -
+  select actiond.plan_goes_on('a')                                    yes   -      -        -        -      -
+  update actiond.schedule set flag = 'a'                              yes   -      -        yes      -      -
+  update actiond.plan set flag = 'a'                                  yes   -      -        -        -      -
   insert into actiond.brake (processor, tokens, tokens_at) values ('q', 1, now())
                                                                       yes   yes    -        -        -      -
   update actiond.brake set tokens = 0                                 yes   yes    -        -        -      -

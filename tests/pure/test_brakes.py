@@ -12,7 +12,7 @@ from actiond.contract.policy import Policy
 from actiond.loops import brakes as brakes_module
 from actiond.loops.brakes import PROBING_S, SUSPECT_S, Brakes
 from actiond.loops.breaker_loop import AGAIN_S, BreakerLoop
-from actiond.loops.processor_loop import World
+from actiond.loops.world import World
 from actiond.postgres.action_store import Answer
 from actiond.rules.breaker import Breaker, BreakerPolicy, Verdict
 from actiond.words.claimed import Settlement

@@ -25,11 +25,13 @@ STANDING: dict[Shut, dict[str, Any]] = {
     Shut.CUT_OFF: {"cut_off": True},
     Shut.PAUSED: {"paused": True},
     Shut.DISABLED: {"enabled": False},
+    Shut.FLAG_OFF: {"flag_on": False},
     Shut.NO_DAEMON: {"served": False},
     Shut.UNSAVED: {"unsaved": 10, "unsaved_max": 10},
 }
 #: These count for a row whose time has come.
 PASSING: dict[Shut, dict[str, Any]] = {
+    Shut.WINDOW_CLOSED: {"window_left_s": 0.1},
     Shut.NOT_WOKEN: {"woken": False},
     Shut.BREAKER: {"breaker_left_s": 0.1},
     Shut.LOCKED: {"locked": True},

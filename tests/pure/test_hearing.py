@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import World
+from actiond.loops.world import World
 from actiond.postgres.presence import POLICY, WAKE, WITHDRAWN
 from actiond.service.hearing import Hearing
 

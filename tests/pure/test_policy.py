@@ -66,6 +66,10 @@ def test_what_an_author_writes_is_checked_and_in_seconds() -> None:
         ("history", ["all"]),
         ("rate", "fast"),
         ("rate", 100),
+        ("flag", "two words"),
+        ("flag", True),
+        ("window", "at night"),
+        ("window", "22:00-06:00 Nowhere/Land"),
         ("burst", 0),
         ("breaker", 1.01),
         ("breaker", -0.1),
@@ -105,6 +109,10 @@ def test_a_wrong_value_is_refused_and_its_knob_is_named(knob: str, value: Any) -
         ("enabled", False),
         ("rate", None),
         ("rate", "1/s"),
+        ("flag", None),
+        ("flag", "none"),
+        ("window", None),
+        ("window", "22:00-06:00"),
         ("burst", None),
         ("burst", 1_000_000),
         ("breaker", 0),
@@ -166,6 +174,8 @@ def test_what_is_stored_can_be_read_by_people_and_by_postgres() -> None:
         "global_concurrency",
         "rate",
         "burst",
+        "flag",
+        "window",
         "retention_completed",
         "retention_failed",
     }
@@ -210,3 +220,16 @@ def test_a_config_is_as_a_handler_would_read_it_from_the_database_and_nobody_cha
     kept = declared({"config": given})["config"]
     given["deep"]["list"].append(2)  # type: ignore[index]
     assert kept == {"pair": [1, 2], "deep": {"list": [1]}}
+
+
+def test_hours_are_kept_as_they_are_stored_and_an_operator_can_take_them_and_a_flag_away() -> None:
+    policy = Policy(**declared({"window": "mon 8:00-9:00", "flag": "new"}))
+    assert (policy.window, str(policy.hours), policy.flag) == ("Mon 08:00-09:00 UTC", "Mon 08:00-09:00 UTC", "new")
+    without = policy.overridden({"window": "none", "flag": "none"})
+    assert (without.window, without.hours, without.flag) == ("none", None, "none")
+    assert policy.overridden({"window": None, "flag": None}) == policy
+
+
+def test_hours_of_a_zone_that_this_host_does_not_know_are_refused() -> None:
+    with pytest.raises(ValueError, match="no time zone 'Mars/Olympus'"):
+        Policy().overridden({"window": "22:00-06:00 Mars/Olympus"})

@@ -16,6 +16,7 @@ from actiond.postgres.read import Status
 EACH: dict[str, Any] = {
     "registered": True, "enabled": True, "due": 0, "oldest_due_s": None, "scheduled": 0, "running": 0, "failed": 0,
     "completed_5min": 0, "failed_5min": 0, "retried_5min": 0, "live_daemons": 1, "breaker": None, "token_in_s": None,
+    "flag_on": True, "opens_in_s": None,
 }  # fmt: skip
 DAEMON = {"id": 1, "host": "here", "alive": True, "seen_s": 0.1}
 
@@ -185,11 +186,15 @@ def test_what_holds_a_processor_back_stands_behind_its_name() -> None:
             {"processor": "a", "breaker": "open", "enabled": False},
             {"processor": "b", "breaker": "open", "due": 2},
             {"processor": "c", "breaker": "closed", "due": 2, "token_in_s": 0.5},
+            {"processor": "e", "flag_on": False, "opens_in_s": 90.0, "breaker": "open"},
+            {"processor": "f", "opens_in_s": 90.0, "breaker": "open"},
             {"processor": "d", "token_in_s": 0.5},
         ),
     )
-    said = (line.split("  ")[0] for line in lines[3:7])
-    assert sorted(said) == ["a (disabled)", "b (breaker open)", "c (rate reached)", "d"]
+    said = (line.split("  ")[0] for line in lines[3:9])
+    assert sorted(said) == [
+        "a (disabled)", "b (breaker open)", "c (rate reached)", "d", "e (flag off)", "f (window closed)",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

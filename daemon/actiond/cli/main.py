@@ -51,6 +51,7 @@ COMMANDS = {
     "run-now": ("run_now", "Run these next."),
     "pause": ("pause", "Claim nothing more of a processor, or of all."),
     "resume": ("resume", "Claim again."),
+    "flag": ("flag", "Feature flags: switch on and off what asks for them."),
     "set": ("set", "Override a knob of a processor."),
     "config": ("config", "Overrides, schedules and plans as a file: export, diff, import."),
     "check": ("check", "Check what must always hold; reads only."),

@@ -46,6 +46,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     notes = [
         (row["running"] is not None, f"run {row['running']} is open"),
         (not row["enabled"], "off"),
+        (not row["flag_on"], f"its flag {row['flag']!r} is off"),
         (not row["known"], "no such processor is known"),
         (row["key"] is None, "no key: all in one transaction"),
     ]

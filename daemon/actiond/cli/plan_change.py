@@ -10,17 +10,19 @@ import click
 
 from actiond.cli import output
 from actiond.cli.asking import ask, dsn_option, json_option
+from actiond.cli.schedule_options import flag_option
 from actiond.postgres import plan_edit
 from actiond.postgres.connection import Connection
 from actiond.words import json_text
 from actiond.words.errors import OperatorError
 
 F = TypeVar("F", bound=Callable[..., Any])
-_MAYBE_NONE = ("description", "key", "then_plan", "notify_processor")
+_MAYBE_NONE = ("description", "key", "then_plan", "notify_processor", "flag")
 
 
 def _options(function: F) -> F:
     for option in (
+        flag_option,
         click.option("--description"),
         click.option("--notify-processor", metavar="NAME", help="The report also as an action of this processor."),
         click.option(

@@ -78,7 +78,7 @@ def local(row: dict[str, Any], at: datetime | None) -> str:
 
 
 def _on(row: dict[str, Any]) -> bool:
-    return bool(row["enabled"] and row["name_enabled"])
+    return bool(row["enabled"] and row["name_enabled"] and row["flag_on"])
 
 
 def _note(row: dict[str, Any]) -> str:
@@ -86,6 +86,7 @@ def _note(row: dict[str, Any]) -> str:
         (row["error"] is not None, f"cannot fire: {row['error']}"),
         (not row["name_enabled"], "off (the whole name)"),
         (not row["enabled"], "off"),
+        (not row["flag_on"], f"its flag {row['flag']!r} is off"),
         (not row["here"], f"only in {', '.join(row['environments'] or [])}"),
         (not row["known"], "no such processor is known"),
         (row["open"] and row["overlap"] == "skip", f"action {row['last_action']} is open: the next slot is skipped"),
@@ -164,6 +165,8 @@ def _facts(row: dict[str, Any]) -> list[str]:
         facts.append(f"while its last action is open it {open_} (overlap: {row['overlap']})")
     if row["environments"] is not None:
         facts.append(f"only where the setting environment is one of: {', '.join(row['environments'])}")
+    if row["flag"] is not None:
+        facts.append(f"only while the flag {row['flag']!r} is on")
     note = _note(row)
     return [*facts, *([f"now: {note}"] if note else [])]
 

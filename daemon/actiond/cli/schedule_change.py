@@ -14,6 +14,7 @@ from actiond.cli.schedule_options import (
     at_option,
     checked,
     described,
+    flag_option,
     instant,
     interval,
     processor_option,
@@ -36,6 +37,7 @@ def _what_options(function: F) -> F:
     missed = click.Choice([str(each) for each in Missed])
     for option in (
         at_option("--starts-at", "starts_at", "No slot before this; an interval is counted from it (default: now)."),
+        flag_option,
         click.option("--environments", metavar="A,B", help="Only where the setting `environment` is one of these."),
         click.option("--overlap", type=click.Choice(["skip", "allow"]), help="While its last action is open (skip)."),
         click.option(
@@ -145,6 +147,7 @@ def _tell(done: str, row: dict[str, Any], as_json: bool) -> None:
     else:
         does = "wakes" if row["data"] is None else "inserts an action for"
         off = "" if row["enabled"] and row["name_enabled"] else "; it is off"
+        off += "" if row["flag_on"] else f"; its flag {row['flag']!r} is off"
         click.echo(f"{done}: {row['name']} {does} {row['processor']}: {described(row)}; next {next_ or 'never'}{off}")
     if not row["known"]:
         click.echo(f"no processor {row['processor']!r} is known yet: is the name right?", err=True)

@@ -8,13 +8,23 @@ from typing import Any, TypeVar
 
 import click
 
-from actiond.rules import cron
+from actiond.rules import cron, flags
 from actiond.words import duration
 from actiond.words.errors import OperatorError
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+
+def flag_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A name of a flag; an empty text is none."""
+    try:
+        return value if not value else flags.written(value)
+    except ValueError as wrong:
+        raise click.BadParameter(str(wrong)) from None
+
+
+flag_option = click.option("--flag", metavar="NAME", callback=flag_name, help="Only while this feature flag is on.")
 processor_option = click.option("--processor", help="Only the row for this processor.")
 
 

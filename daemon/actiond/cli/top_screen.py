@@ -147,7 +147,8 @@ def _processors(view: View, ordered: list[_Row], room: int) -> Table:
 
 def _style(each: _Row) -> str:
     waiting = each["due"] or each["scheduled"]
-    if waiting and not (each["live_daemons"] and each["enabled"] and each["breaker"] in (None, "closed")):
+    goes_on = each["live_daemons"] and each["enabled"] and each["flag_on"] and each["breaker"] in (None, "closed")
+    if waiting and not goes_on:
         return "yellow"
     return "red" if each["failed_5min"] else ""
 

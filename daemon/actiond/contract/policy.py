@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from actiond.rules import rate, sizing
+from actiond.rules import flags, rate, sizing, window
 from actiond.rules.bounds import Bounds
 from actiond.rules.breaker import BreakerPolicy
 from actiond.rules.retry import RetryPolicy
 from actiond.rules.settlement import Rules
+from actiond.rules.window import Window
 from actiond.words import duration, json_text
 from actiond.words.errors import ProcessorInvalid
 
@@ -36,7 +37,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "burst": (1, 1_000_000),
     "breaker_outcomes": (1, 1_000),
 }
-_NO_LIMIT = ("global_concurrency", "rate", "burst", *_RETENTIONS)  # None says something
+_NO_LIMIT = ("global_concurrency", "rate", "burst", "flag", "window", *_RETENTIONS)  # None says something
+_WRITTEN = {"rate": rate.written, "flag": flags.written, "window": window.written}
 _CHOICES = {"backoff": ("fixed", "exponential"), "history": ("all", "changes", "none")}
 
 
@@ -64,14 +66,18 @@ class Policy:
     breaker_max_pause: float = 1800.0  # s, what it grows to
     retention_completed: float | None = None  # s, how long a completed or canceled action stays; None: for ever
     retention_failed: float | None = None  # s, likewise a failed one
+    flag: str | None = None  # a feature flag: while it is off its rows wait; None, "none" = none
+    window: str | None = None  # hours in which it claims, "22:00-06:00 Europe/Berlin"; None, "none" = at any time
     config: Mapping[str, Any] = field(default_factory=dict)  # the processor's own
     rules: Rules = field(init=False, repr=False, compare=False)  # what settlement needs of it
     bounds: Bounds = field(init=False, repr=False, compare=False)  # what a claim needs of it
+    hours: Window | None = field(init=False, repr=False, compare=False)  # when it may claim
 
     def __post_init__(self) -> None:
         retry = RetryPolicy(self.retries, self.retry_interval, self.backoff, self.retry_max_interval)
         object.__setattr__(self, "rules", Rules(retry, self.history))
         object.__setattr__(self, "bounds", self._bounds())
+        object.__setattr__(self, "hours", None if self.window is None else Window.of(self.window))
 
     @property
     def most_rows(self) -> int:
@@ -86,7 +92,10 @@ class Policy:
         return Bounds(self.global_concurrency, rate=per_s, breaker=breaker)
 
     def overridden(self, overrides: Mapping[str, Any]) -> Policy:
-        """This policy with an operator's values; None and names that are no knob leave it as it is."""
+        """This policy with an operator's values; None and names that are no knob leave it as it is.
+
+        ValueError for hours that cannot be read here: this host may know fewer time zones than the database.
+        """
         known = {name: overrides[name] for name in KNOBS if overrides.get(name) is not None}
         return replace(self, **known) if known else self
 
@@ -114,8 +123,8 @@ def _checked(name: str, value: Any) -> Any:
         return _checked_duration(name, value)
     if name == "batch_size" and value == AUTO:
         return AUTO
-    if name == "rate":
-        return rate.written(value)
+    if name in _WRITTEN:
+        return _WRITTEN[name](value)
     if name == "breaker":
         return _checked_share(value)
     if name == "config":

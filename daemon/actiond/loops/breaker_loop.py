@@ -18,7 +18,8 @@ import anyio
 
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
+from actiond.loops.world import World
 from actiond.postgres.brake_store import BrakeStore
 from actiond.postgres.connection import in_words
 from actiond.rules.breaker import Breaker, Verdict, verdict

@@ -13,7 +13,7 @@ import anyio
 
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import World
+from actiond.loops.world import World
 from actiond.postgres.connection import in_words
 from actiond.postgres.feed_store import FeedStore
 from actiond.words.claimed import Settlement

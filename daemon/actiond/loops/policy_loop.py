@@ -14,10 +14,12 @@ from typing import Any
 from actiond.contract.policy import KNOBS, Policy
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
+from actiond.loops.world import World
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import in_words
 from actiond.postgres.processor_store import Poll, ProcessorStore, Standing
+from actiond.rules import flags
 from actiond.words.log_lines import LogLine
 
 log = get_logger()
@@ -100,9 +102,12 @@ class PolicyLoop:
                         loop.crew.withdraw(run_id, action_id)
 
     def _apply(self, poll: Poll, asked_s: float) -> None:
-        self._world.notify_outcomes = poll.notify_outcomes
-        if self._world.paused != poll.paused:
-            self._world.paused = poll.paused
+        world = self._world
+        world.notify_outcomes = poll.notify_outcomes
+        clock_set = poll.now is not None and world.clock.told(poll.now)
+        if clock_set or (world.paused, world.flags) != (poll.paused, poll.flags):
+            self._tell_of_flags(poll)
+            world.paused, world.flags = poll.paused, poll.flags
             for loop in self._loops.values():
                 loop.bell.ring()
         for name, loop in self._loops.items():
@@ -110,9 +115,23 @@ class PolicyLoop:
         if len(self._loops) != len(self._served[1]):
             self.bell.ring()  # tell it at once
 
+    def _tell_of_flags(self, poll: Poll) -> None:
+        asking: dict[str, list[str]] = {}
+        for loop in self._loops.values():
+            flag = loop.crew.policy.flag
+            if flag is not None and loop.policy_known:
+                asking.setdefault(flag, []).append(loop.name)
+        for flag, names in asking.items():
+            if (is_on := flags.on(flag, poll.flags)) is not flags.on(flag, self._world.flags):
+                log.info(LogLine.FLAG_SWITCHED, flag=flag, enabled=is_on, processors=sorted(names))
+
     def _update(self, loop: ProcessorLoop, standing: Standing, asked_s: float) -> None:
         before = loop.crew.policy
-        after = loop.crew.processor.policy.overridden(standing.overrides)
+        try:
+            after = loop.crew.processor.policy.overridden(standing.overrides)
+        except ValueError as wrong:  # it goes on as it was; at the start, its rows wait
+            log.error(LogLine.PROCESSOR_POLICY_REFUSED, processor=loop.name, error=str(wrong))
+            return
         woken = standing.woken_at is not None and standing.woken_at != loop.woken_at
         loop.woken_at = standing.woken_at
         if after != before and loop.policy_known:

@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import anyio
 
 from actiond.batch.crew import Crew
-from actiond.batch.tally import Counts
 from actiond.batch.write_back import WriteBack
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
 from actiond.loops.brakes import Brakes
+from actiond.loops.opening import Opening
+from actiond.loops.world import World
 from actiond.postgres.action_store import ActionStore, Answer, Claim
 from actiond.postgres.connection import Trouble, in_words, trouble
-from actiond.rules import gate, pace
+from actiond.rules import flags, gate, pace
 from actiond.words.errors import AnswerLost
 from actiond.words.log_lines import LogLine
 
@@ -43,6 +43,8 @@ ERROR_PAUSE_S = {
 }
 FULL_S = 0.25  # until the next look when the limit over all daemons is reached: no bell rings for a free place
 ARM_FIRST_S, ARM_LONGEST_S, ARM_LONG_S = 0.001, 0.02, 0.25  # between tries to take the bell; the last after 1 s
+#: While one of these holds, what was claimed and has not begun goes back.
+_PUTS_BACK = {gate.Shut.FLAG_OFF, gate.Shut.WINDOW_CLOSED}
 
 log = get_logger()
 
@@ -53,19 +55,6 @@ class Doorbell(Protocol):
     async def take(self, processor: str) -> tuple[bool, bool]: ...
     def leave(self, processor: str) -> None: ...
     def holds(self, processor: str) -> bool: ...
-
-
-@dataclass(slots=True)
-class World:
-    """What is the same for all loops of a daemon."""
-
-    stopping: bool = False
-    cut_off: bool = False
-    paused: bool = False
-    notify_outcomes: bool = False  # tell those who read the feed
-    listening: bool = False  # notifications arrive, so the doorbell is worth taking
-    unsaved_max: int = 10_000
-    counts: Counts = field(default_factory=Counts)
 
 
 class ProcessorLoop:
@@ -81,6 +70,7 @@ class ProcessorLoop:
         self.woken_at: datetime | None = None  # the stored wake, for run_on_insert = false
         self.policy_known = False  # overrides were read: before that nothing may be claimed
         self.brakes = Brakes()
+        self.opening = Opening(world.clock)
         self.steps = 0  # proof of progress
         self.trouble: str | None = None
         self._store = store
@@ -114,7 +104,8 @@ class ProcessorLoop:
                 down_s = round(time.monotonic() - self._told_s, 2)
                 log.info(LogLine.CONNECTION_RESTORED, connection=self.name, down_s=down_s)
             self.trouble, self._troubles, self._told_s = None, 0, None
-        return wait_s
+        closes_in_s = self.opening.closes_in_s(self.crew.policy.hours) if self.crew.in_hand else None
+        return min((s for s in (wait_s, closes_in_s) if s is not None), default=None)
 
     @property
     def claiming(self) -> bool:
@@ -149,6 +140,8 @@ class ProcessorLoop:
                 cut_off=world.cut_off,
                 paused=world.paused,
                 enabled=policy.enabled,
+                flag_on=flags.on(policy.flag, world.flags),
+                window_left_s=self.opening.opens_in_s(policy.hours),
                 woken=policy.run_on_insert or self.woken_at is not None,
                 unsaved=self.writer.unsaved,
                 unsaved_max=world.unsaved_max,
@@ -161,10 +154,13 @@ class ProcessorLoop:
         if self._lost_run and not self._world.cut_off:
             await self._recover()
         await self.crew.give_back_unwelcome()
-        braked_s = self.brakes.left_s  # before the gate: what is over by then does not shut it
+        held_s = self._held_s()  # before the gate: what is over by then does not shut it
         shut = self.shut()
         if gate.Shut.UNSAVED in shut:
             log.error(LogLine.UNSAVED_OUTCOMES_FULL, unsaved=self.writer.unsaved, unsaved_max=self._world.unsaved_max)
+        if not _PUTS_BACK.isdisjoint(shut):
+            self.crew.put_back()
+            await self.crew.give_back_unwelcome()
         if shut:
             self._doorbell.leave(self.name)
         wanted = 0 if shut or not self.policy_known else self._wanted()
@@ -174,10 +170,14 @@ class ProcessorLoop:
             return await self._claim(wanted)
         crew = self.crew
         wait_s = pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, self._batch_size)
-        if wait_s == 0 or (wait_s is not None and shut and not braked_s):
+        if wait_s == 0 or (wait_s is not None and shut and not held_s):
             await self.writer.send(None)
             return 0.0
-        return min((s for s in (wait_s, braked_s) if s is not None), default=None)
+        return min((s for s in (wait_s, held_s) if s is not None), default=None)
+
+    def _held_s(self) -> float | None:
+        """Until breaker, rate and window allow a claim; None = they do."""
+        return max(self.brakes.left_s or 0.0, self.opening.opens_in_s(self.crew.policy.hours)) or None
 
     def _wanted(self) -> int:
         """Rows to ask for."""

@@ -46,6 +46,7 @@ _SCHEDULE: Mapping[str, Shape] = {
     "grace": DURATION,
     "overlap": _OVERLAP,
     "environments": NAMES,
+    "flag": TEXT,
     "enabled": SWITCH,
     "name_enabled": SWITCH,
 }
@@ -64,6 +65,7 @@ _PLAN: Mapping[str, Shape] = {
     "then_on": choice("success", "errors", "always"),
     "notify": choice("never", "errors", "rows", "always"),
     "notify_processor": TEXT,
+    "flag": TEXT,
 }
 
 

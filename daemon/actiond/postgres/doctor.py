@@ -148,6 +148,7 @@ class _Examination:
         return [
             *diagnosis.daemons(daemons, self._limits),
             *diagnosis.work(now.processors, now.settings, living),
+            *diagnosis.flags(await self._rows("list_flags")),
         ]
 
 

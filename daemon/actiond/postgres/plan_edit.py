@@ -29,6 +29,7 @@ NEW: dict[str, Any] = {
     "then_on": "always",
     "notify": "never",
     "notify_processor": None,
+    "flag": None,
 }
 
 
@@ -91,6 +92,8 @@ async def run(connection: Connection, name: str) -> int:
     row = await the_one(connection, name)
     if not row["enabled"]:
         raise OperatorError(f"plan {name!r} is off: `actiond plan enable {name}` switches it on")
+    if not row["flag_on"]:
+        raise OperatorError(f"the flag {row['flag']!r} of plan {name!r} is off: `actiond flag on {row['flag']}`")
     if row["running"] is not None and row["overlap"] == "skip":
         raise OperatorError(
             f"run {row['running']} of plan {name!r} is still open: `actiond plan runs {name}` shows how far it is"

@@ -9,6 +9,7 @@ from typing import Any
 
 from actiond.postgres.connection import Pool
 from actiond.postgres.statements import Statements
+from actiond.rules import flags
 from actiond.words import json_text
 
 
@@ -29,6 +30,7 @@ class Poll:
 
     processors: dict[str, Standing] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    now: datetime | None = None  # what time it is there
 
     @property
     def paused(self) -> bool:
@@ -39,6 +41,11 @@ class Poll:
     def notify_outcomes(self) -> bool:
         """Readers of the feed want to be told: setting `notify_outcomes` is true."""
         return self.settings.get("notify_outcomes") is True
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """Feature flags that somebody has set, and whether they are on."""
+        return flags.of_settings(self.settings)
 
 
 class ProcessorStore:
@@ -64,7 +71,8 @@ class ProcessorStore:
         """All policies, stored wakes, and who has rows due, in one statement."""
         rows = await self._pool.fetch(self._sql["poll"])
         settings = json_text.loads(rows[0]["settings"])
-        return Poll({row["name"]: _standing(row) for row in rows if row["name"] is not None}, settings)
+        standings = {row["name"]: _standing(row) for row in rows if row["name"] is not None}
+        return Poll(standings, settings, rows[0]["now"])
 
     async def store_wake(self, names: Sequence[str]) -> None:
         """Keep a wake that came as a bare NOTIFY."""
@@ -78,7 +86,7 @@ class ProcessorStore:
 def _standing(row: Any) -> Standing:
     overrides = dict(row)
     config = overrides.pop("config")
-    for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings"):
+    for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings", "now"):
         overrides.pop(name)
     overrides["config"] = json_text.loads_or_none(config)
     return Standing(overrides, row["uses"], row["woken_at"], row["due"], row["breaker_left_s"])

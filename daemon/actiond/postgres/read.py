@@ -10,6 +10,7 @@ import asyncpg
 
 from actiond.postgres.connection import Connection
 from actiond.postgres.statements import Statements
+from actiond.rules import flags
 from actiond.words import json_text
 from actiond.words.duration import in_words
 from actiond.words.errors import OperatorError
@@ -67,6 +68,10 @@ def problems(processors: list[dict[str, Any]], daemons: list[dict[str, Any]], se
             found.append(f"{_rows(waiting)} for {name!r}, but no running daemon has it")
         elif not each["enabled"]:
             found.append(f"{_rows(waiting)} for {name!r}, which is disabled")
+        elif not each["flag_on"]:
+            found.append(
+                f"{_rows(waiting)} for {name!r}, whose flag {each['flag']!r} is off{_never_set(each, settings)}"
+            )
     return found
 
 
@@ -87,6 +92,10 @@ def held_back(processor: dict[str, Any]) -> str:
     """Why nothing of it is claimed, to stand behind its name; empty: something is, or could be."""
     if not processor["enabled"]:
         return " (disabled)"
+    if not processor["flag_on"]:
+        return " (flag off)"
+    if processor["opens_in_s"]:
+        return " (window closed)"
     if processor["breaker"] in ("open", "probing"):
         return " (breaker open)"
     return " (rate reached)" if processor["due"] and processor["token_in_s"] else ""
@@ -100,6 +109,10 @@ def _breaker(processor: dict[str, Any]) -> str:
         f"the breaker of {name!r} is open, as {failed} of its latest {outcomes} outcomes were failures; {waits}: "
         f"`actiond resume {shlex.quote(name)}` closes it"
     )
+
+
+def _never_set(processor: dict[str, Any], settings: dict[str, Any]) -> str:
+    return "" if flags.SETTING + processor["flag"] in settings else ", as nobody has ever set it: is its name right?"
 
 
 def _late(schedule: Any) -> str:

@@ -26,6 +26,7 @@ NEW: dict[str, Any] = {
     "overlap": "skip",
     "environments": None,
     "enabled": True,
+    "flag": None,
 }
 
 

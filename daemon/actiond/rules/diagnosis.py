@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,26 @@ def work(processors: Sequence[Row], settings: Mapping[str, Any], living: Sequenc
                 f"{name!r} is disabled, and {rows}",
                 f"`actiond resume {shlex.quote(name)}`",
             )
+        if not each["flag_on"]:
+            flag = each["flag"]
+            yield Finding("flag_off", f"the flag {flag!r} of {name!r} is off, and {rows}", f"`actiond flag on {flag}`")
+
+
+def flags(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Those that something asks for and nobody has set."""
+    known = [row["flag"] for row in rows if row["enabled"] is not None]
+    for row in rows:
+        if row["enabled"] is not None:
+            continue
+        flag, by = row["flag"], row["asked_by"]
+        meant = difflib.get_close_matches(flag, known, 1)
+        more = f" and {len(by) - 3} more" if len(by) > 3 else ""
+        asks = f"{', '.join(by[:3])}{more} {'asks' if len(by) == 1 else 'ask'}"
+        yield Finding(
+            "flag_unknown",
+            f"{asks} for flag {flag!r}, which nobody has set" + (f"; did you mean {meant[0]!r}?" if meant else ""),
+            f"correct the name, or set it: `actiond flag on {flag}`, `actiond flag off {flag}`",
+        )
 
 
 def _waiting(count: int) -> str:

@@ -40,6 +40,8 @@ def circumstances(facts: Facts) -> Circumstances:
         rate_left_s=facts["token_in_s"] or 0.0,
         paused=facts["paused"],
         enabled=facts["enabled"],
+        flag_on=facts["flag_on"],
+        window_left_s=facts["opens_in_s"] or 0.0,
         served=facts["served"],
         woken=facts["run_on_insert"] or (woken_at is not None and woken_at >= facts["due_at"]),
         global_room=None if limit is None else limit - calls,
@@ -136,6 +138,14 @@ def _disabled(id_: int, facts: Facts) -> tuple[str, str]:
     return f"{processor!r} is disabled", f"enable it: `actiond resume {shlex.quote(processor)}`"
 
 
+def _flag_off(id_: int, facts: Facts) -> tuple[str, str]:
+    never = "" if facts["flag_set"] else ": nobody has ever set it (is the name right?)"
+    return (
+        f"the flag {facts['flag']!r} of {facts['flag_of']} is off{never}",
+        f"switch it on: `actiond flag on {facts['flag']}`",
+    )
+
+
 def _no_daemon(id_: int, facts: Facts) -> tuple[str, str]:
     processor, daemons = facts["processor"], facts["daemons"]
     living = [each for each in daemons if each["lives"]]
@@ -156,6 +166,12 @@ def _no_daemon(id_: int, facts: Facts) -> tuple[str, str]:
         if close:
             return f"{said}: did you mean {close[0]!r}?", _correct(id_, close[0])
     return said, f"start a daemon that has {processor!r}: `actiond run --processors FILE`"
+
+
+def _window_closed(id_: int, facts: Facts) -> tuple[str, str]:
+    processor, opens = facts["processor"], f"{facts['opens_at']:%Y-%m-%d %H:%M} UTC"
+    said = f"{processor!r} runs only {facts['window']}; that begins in {in_words(facts['opens_in_s'])}, at {opens}"
+    return said, f"let it run at any time: `actiond set {shlex.quote(processor)} window none`"
 
 
 def _not_woken(id_: int, facts: Facts) -> tuple[str, str]:
@@ -232,7 +248,9 @@ _SENTENCES: dict[Shut, _Sentence] = {
     Shut.FUTURE: _future,
     Shut.PAUSED: _paused,
     Shut.DISABLED: _disabled,
+    Shut.FLAG_OFF: _flag_off,
     Shut.NO_DAEMON: _no_daemon,
+    Shut.WINDOW_CLOSED: _window_closed,
     Shut.NOT_WOKEN: _not_woken,
     Shut.BREAKER: _breaker,
     Shut.LOCKED: _locked,

@@ -28,9 +28,11 @@ class Shut(StrEnum):
     CUT_OFF = "the daemon cannot renew its lease"
     PAUSED = "everything is paused (setting paused)"
     DISABLED = "the processor is disabled"
+    FLAG_OFF = "its feature flag is off"
     NO_DAEMON = "no daemon that lives serves the processor"
     UNSAVED = "too many outcomes wait to be saved"
     # what passes by itself, and counts only for a row whose time has come: until then it may change many times
+    WINDOW_CLOSED = "the processor runs only in its window, which is closed"
     NOT_WOKEN = "the processor runs only when it is woken, and was not since the row fell due"
     BREAKER = "its breaker is open: too many of its latest outcomes are failures"
     LOCKED = "another session holds a lock on the row"
@@ -58,7 +60,9 @@ class Circumstances:
     # the processor
     paused: bool = False
     enabled: bool = True
+    flag_on: bool = True  # or it asks for none
     served: bool = True  # by a daemon that lives
+    window_left_s: float = 0.0  # until its window opens
     woken: bool = True  # or it need not be
     breaker_left_s: float = 0.0  # what is left of the pause of its breaker
     probing: bool = False  # its breaker waits for the outcome of a probe
@@ -90,8 +94,10 @@ def shut(now: Circumstances) -> list[Shut]:
             (Shut.CUT_OFF, now.cut_off),
             (Shut.PAUSED, now.paused),
             (Shut.DISABLED, not now.enabled),
+            (Shut.FLAG_OFF, not now.flag_on),
             (Shut.NO_DAEMON, not now.served),
             (Shut.UNSAVED, now.unsaved >= now.unsaved_max),
+            (Shut.WINDOW_CLOSED, due and now.window_left_s > 0),
             (Shut.NOT_WOKEN, due and not now.woken),
             (Shut.BREAKER, due and (now.breaker_left_s > 0 or now.probing)),
             (Shut.LOCKED, due and now.locked),

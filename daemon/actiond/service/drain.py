@@ -16,7 +16,8 @@ import anyio
 from actiond.batch.call import GRACE_S, Stop
 from actiond.host.log import get_logger
 from actiond.host.systemd import Notifier
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
+from actiond.loops.world import World
 from actiond.postgres.connection import in_words
 from actiond.service.hearing import cancel_running
 from actiond.words.log_lines import LogLine

@@ -115,7 +115,7 @@ _OF_A_PROCESSOR: dict[Metric, Callable[[ProcessorLoop], Any]] = {
     Metric.BATCH_SIZE: lambda loop: loop.crew.sizing.of(loop.crew.policy.batch_size),
     Metric.UNSAVED: lambda loop: loop.writer.unsaved,
     Metric.BREAKER_OPEN: lambda loop: loop.brakes.open,
-    Metric.PAUSED: lambda loop: bool({Shut.PAUSED, Shut.DISABLED} & set(loop.shut())),
+    Metric.PAUSED: lambda loop: bool({Shut.PAUSED, Shut.DISABLED, Shut.FLAG_OFF} & set(loop.shut())),
 }
 _OF_THE_DATABASE = {
     Metric.WAITING: "waiting",

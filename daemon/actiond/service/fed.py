@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from actiond.loops.breaker_loop import BreakerLoop
 from actiond.loops.outcome_loop import OutcomeLoop
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
 from actiond.loops.release_loop import ReleaseLoop
+from actiond.loops.world import World
 from actiond.postgres.brake_store import BrakeStore
 from actiond.postgres.connection import Pool
 from actiond.postgres.family_store import FamilyStore

@@ -9,9 +9,10 @@ import anyio
 from actiond.batch.call import Stop
 from actiond.host.log import get_logger
 from actiond.loops.policy_loop import PolicyLoop
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
+from actiond.loops.world import World
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.presence import POLICY, WAKE, WITHDRAWN, Callbacks
 from actiond.words.log_lines import LogLine

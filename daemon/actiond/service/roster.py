@@ -22,7 +22,8 @@ from actiond.contract.resource import Resource
 from actiond.host import discovery
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
-from actiond.loops.processor_loop import Doorbell, ProcessorLoop, World
+from actiond.loops.processor_loop import Doorbell, ProcessorLoop
+from actiond.loops.world import World
 from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.connection import in_words

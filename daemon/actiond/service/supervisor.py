@@ -35,9 +35,10 @@ from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
 from actiond.loops.rescue_loop import RescueLoop
 from actiond.loops.schedule_loop import ScheduleLoop
+from actiond.loops.world import World
 from actiond.postgres import role
 from actiond.postgres.action_store import ActionStore
 from actiond.postgres.backlog_store import BacklogStore

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from actiond.host.log import get_logger
-from actiond.loops.processor_loop import ProcessorLoop, World
+from actiond.loops.processor_loop import ProcessorLoop
+from actiond.loops.world import World
 from actiond.postgres.backlog_store import Backlog, BacklogStore
 from actiond.postgres.connection import in_words
 from actiond.rules.gate import Shut

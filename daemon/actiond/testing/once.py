@@ -1,11 +1,11 @@
 """Run what is due, once, on a real database: the claim, the calls, the outcomes and the releases of the daemon.
 
-It is a daemon without the waiting: registered like one, with its liveness lock, so that it can run beside others;
-and gone when the work is done. What a daemon does by the clock it leaves out: it listens to nothing, fires no
-schedules and rescues nobody's rows; handlers with executor="process" run in this process. Being asked to run counts as
-the wake that `run_on_insert = false` waits for, and nothing is held back for `start_delay` or for what bounds claims
-over all daemons: a limit, a rate, a breaker. The resources of the processors are open meanwhile, their finalizers have
-ended when it ends.
+It is a daemon without the waiting: registered like one, with its liveness lock, so that it can run beside others; and
+gone when the work is done. What a daemon does by the clock it leaves out: it listens to nothing, fires no schedules and
+rescues nobody's rows; handlers with executor="process" run in this process. Being asked to run counts as the wake that
+`run_on_insert = false` waits for, and nothing is held back for `start_delay` or for what bounds claims over all
+daemons: a limit, a rate, a breaker, nor for a window. The resources of the processors are open meanwhile, their
+finalizers have ended when it ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from actiond.postgres.family_store import FamilyStore
 from actiond.postgres.migrate import check
 from actiond.postgres.processor_store import ProcessorStore, Standing
 from actiond.postgres.statements import Statements
-from actiond.rules import gate, pace
+from actiond.rules import flags, gate, pace
 from actiond.testing.batches import alone
 from actiond.testing.stored import StoredAction, look
 
@@ -69,11 +69,11 @@ async def run_once(
 ) -> list[StoredAction]:
     """Claim what is due of these processors and run it; gives those actions as they stand then, in claim order.
 
-    One processor after the other, as they are given: what the first asks of the second runs, too. An action runs
-    once: one that is due again at once, after a retry or a deferral, waits for the next run_once. What an operator
-    has overridden, paused or disabled in this database holds. Resources of the processors' modules are opened and
-    closed, but for those in `resources`: {bank: something else}. SchemaMissing, SchemaOutdated, DatabaseUnreachable,
-    ResourceBroken, RoleRefused.
+    One processor after the other, as they are given: what the first asks of the second runs, too. An action runs once:
+    one that is due again at once, after a retry or a deferral, waits for the next run_once. What an operator has
+    overridden, paused, disabled or switched off by a flag in this database holds. Resources of the processors' modules
+    are opened and closed, but for those in `resources`: {bank: something else}. SchemaMissing, SchemaOutdated,
+    DatabaseUnreachable, ResourceBroken, RoleRefused.
     """
     connection = await first_connect(dsn, "actiond presence")
     try:
@@ -117,7 +117,8 @@ async def _run(hands: _Hands, processor: Processor) -> list[int]:
     poll = await hands.processors.poll()
     standing = poll.processors.get(processor.name) or Standing({})
     policy = processor.policy.overridden(standing.overrides)
-    if gate.shut(gate.Circumstances(paused=poll.paused, enabled=policy.enabled)):
+    flag_on = flags.on(policy.flag, poll.flags)
+    if gate.shut(gate.Circumstances(paused=poll.paused, enabled=policy.enabled, flag_on=flag_on)):
         return []
     writer = WriteBack(hands.store, processor.name, lambda _, outcomes: hands.release.landed(outcomes))
     with hands.suspects.asking() as suspects:

@@ -61,6 +61,8 @@ CATALOG: dict[str, tuple[Severity, str]] = {
     "run_overdue": (Severity.WARNING, "a handler ignores its cancellation, or its outcomes cannot be saved"),
     "paused": (Severity.NOTE, "nothing is claimed"),
     "processor_disabled": (Severity.NOTE, "its rows wait"),
+    "flag_off": (Severity.NOTE, "its rows wait"),
+    "flag_unknown": (Severity.WARNING, "a flag that nobody has set is off: a misspelt name, or one to be set yet"),
     "processor_unserved": (Severity.WARNING, "its rows wait until a daemon has it"),
     "orphans": (Severity.WARNING, "a misspelt name, or a processor that was removed: these rows wait for ever"),
     # the doctor itself

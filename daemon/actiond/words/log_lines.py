@@ -123,6 +123,14 @@ class LogLine(Line):
         "info processor_policy_changed(processor, knob, before, after)",
         "An operator's override changed a knob of a processor, from its next batch on.",
     )
+    PROCESSOR_POLICY_REFUSED = (
+        "error processor_policy_refused(processor, error) once per processor",
+        "An override makes no sense on this host; until it is corrected all is as it was, or the rows wait.",
+    )
+    FLAG_SWITCHED = (
+        "info flag_switched(flag, enabled, processors)",
+        "A feature flag was switched; rows of these processors are claimed from now on, or wait.",
+    )
 
     # Resources
     RESOURCE_OPENED = (

@@ -88,7 +88,10 @@ class Metric(StrEnum):
     INFO = ("gauge actiond_info(version)", "Always 1; its label says which version runs.")
 
     # What the database holds: the same from every daemon, so take the max and not the sum
-    PAUSED = ("gauge actiond_paused(processor)", "1 = paused or disabled: nothing of it is claimed; else 0.")
+    PAUSED = (
+        "gauge actiond_paused(processor)",
+        "1 = paused, disabled, or its flag is off: nothing of it is claimed; else 0.",
+    )
     BREAKER_OPEN = (
         "gauge actiond_breaker_open(processor)",
         "1 = its breaker is open: nothing but probes is claimed; else 0.",
