@@ -13,6 +13,7 @@ from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor, batch_processor, processor
 from actiond.contract.resource import Resource, lifespan
 from actiond.contract.steps import CursorStep, Step, Walk, steps
+from actiond.contract.versions import versioned
 from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.events import publish
 from actiond.postgres.feed import OutcomeEntry, outcomes
@@ -79,4 +80,5 @@ __all__ = [
     "publish",
     "seconds",
     "steps",
+    "versioned",
 ]

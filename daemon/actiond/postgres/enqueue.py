@@ -59,6 +59,8 @@ async def enqueue(
     that a daemon has declared (extra [validate]; OperatorError if none has).
     """
     data = {} if data is None else data
+    if isinstance(processor, Processor):
+        data = processor.asked_with(data)
     if validate:
         (await checker(connection, processor))(data)
     id_: int = await connection.fetchval(
@@ -102,6 +104,8 @@ async def enqueue_many(
     chunk: list[tuple[str, str | None]] = []
     for row in rows:
         data, related = row if isinstance(row, tuple) else (row, None)
+        if isinstance(processor, Processor):
+            data = processor.asked_with(data)
         if check is not None:
             check(data)
         chunk.append((json_text.dumps(data), related))

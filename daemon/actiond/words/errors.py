@@ -63,6 +63,10 @@ class PayloadInvalid(AuthorError):
     """The payload does not fit."""
 
 
+class PayloadNewer(PayloadInvalid):
+    """The payload is newer than this program."""
+
+
 class RowsDoNotFit(AuthorError):
     """execute_each needs one tuple of arguments for each action."""
 
