@@ -1,8 +1,8 @@
 """One call of a handler, seen from its rows: what they were decoded to, and what became of each.
 
 Payloads are decoded one by one: one that does not fit fails alone, at once and for good, one of a version that is not
-known yet comes back, and the handler sees neither. Every other row gets exactly one outcome here, whatever the handler
-does.
+known yet, or without its key, comes back, and the handler sees neither. Every other row gets exactly one outcome here,
+whatever the handler does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from actiond.contract.processor import Processor
 from actiond.rules.settlement import NO_OUTCOME
 from actiond.words import duration
 from actiond.words.claimed import ClaimedRow
-from actiond.words.errors import PayloadInvalid, PayloadNewer
+from actiond.words.errors import PayloadInvalid, PayloadLocked, PayloadNewer
 from actiond.words.outcome import (
     KEEP_ALIVE,
     SUDDEN_DEATH,
@@ -40,7 +40,7 @@ def decode(processor: Processor, rows: Sequence[ClaimedRow], scope: Scope) -> tu
     for row in rows:
         try:
             actions.append(Action(row, processor.decode(row.data), scope))
-        except PayloadNewer as wrong:  # a daemon with newer code will know it: nothing is charged meanwhile
+        except (PayloadNewer, PayloadLocked) as wrong:  # another daemon knows it, or this one will: nothing is charged
             broken.append((row, Failed(str(wrong), KEEP_ALIVE)))
         except PayloadInvalid as wrong:
             broken.append((row, Failed(str(wrong), SUDDEN_DEATH)))

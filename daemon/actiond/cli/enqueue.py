@@ -117,6 +117,8 @@ async def _insert(
     if transaction is not None:
         await transaction.start()
     ids: list[int] = []
+    if sealed := await payloads.sealer(connection, processor):
+        lines = [(line, json_text.dumps(sealed(json_text.loads(text))), related) for line, text, related in lines]
     chunks = [lines[start : start + CHUNK] for start in range(0, len(lines), CHUNK)]
     shown = click.progressbar(chunks, label="inserting", file=sys.stderr) if len(chunks) > 1 else nullcontext(chunks)
     with shown as each:

@@ -90,7 +90,7 @@ class Versions:
 
 
 def _next(upcaster: Upcaster, payload: dict[str, Any], at: int) -> dict[str, Any]:
-    made = upcaster(payload)
+    made: Any = upcaster(payload)
     if not isinstance(made, dict):
         kind = type(made).__name__
         raise PayloadInvalid(f"version {at} was brought to {kind}, and version {at + 1} wants an object")

@@ -67,6 +67,10 @@ class PayloadNewer(PayloadInvalid):
     """The payload is newer than this program."""
 
 
+class PayloadLocked(PayloadInvalid):
+    """The payload cannot be decrypted."""
+
+
 class RowsDoNotFit(AuthorError):
     """execute_each needs one tuple of arguments for each action."""
 
