@@ -41,6 +41,9 @@ test: $(READY) ## all tests, on one Postgres
 test-all: $(READY) ## all tests, on the oldest and on the newest Postgres found here
 	@$(BIN)/python tests/matrix.py
 
+tutorial: $(READY) ## follow docs/tutorial.md to the letter, in an empty directory
+	@PYTHONPATH=tests $(BIN)/python tests/tutorial.py
+
 check: $(READY) ## format, lint, types, house rules
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(PYTEST) tests/house
 
@@ -73,4 +76,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all check bench bench-views bench-plans bench-kills soak pages schema lock clean
+.PHONY: help setup demo dev quick test test-all tutorial check bench bench-views bench-plans bench-kills soak pages schema lock clean

@@ -7,12 +7,15 @@ These are the words for authors of processors and for producers; the daemon itse
 from actiond.batch.batch_job import BatchJob, Item, Totals, batch_job
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
+from actiond.contract.encryption import Encrypted
 from actiond.contract.hooks import RunAction, RunResult, around
 from actiond.contract.job import JobResult, job
 from actiond.contract.policy import Policy
 from actiond.contract.processor import Processor, batch_processor, processor
 from actiond.contract.resource import Resource, lifespan
+from actiond.contract.secret import secret
 from actiond.contract.steps import CursorStep, Step, Walk, steps
+from actiond.contract.versions import versioned
 from actiond.postgres.enqueue import enqueue, enqueue_many
 from actiond.postgres.events import publish
 from actiond.postgres.feed import OutcomeEntry, outcomes
@@ -46,6 +49,7 @@ __all__ = [
     "Completed",
     "CursorStep",
     "Deferred",
+    "Encrypted",
     "Failed",
     "Failure",
     "Item",
@@ -78,5 +82,7 @@ __all__ = [
     "processor",
     "publish",
     "seconds",
+    "secret",
     "steps",
+    "versioned",
 ]

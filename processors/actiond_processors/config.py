@@ -8,21 +8,17 @@ reads it again.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationError
 
-from actiond import ProcessorInvalid, seconds
+from actiond import ProcessorInvalid, seconds, secret
 
 HIDDEN = "[hidden]"
 LONGEST_TIMEOUT_S = 86400.0
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_OF_THE_DAEMON = {"dsn", "listen_dsn", "actiond_dsn", "actiond_listen_dsn"}  # systemd has them in the same folder
 
 M = TypeVar("M", bound="Config")
 
@@ -70,34 +66,9 @@ def _found(given: Any) -> Secret:
     prefix = given.get("prefix", "") if isinstance(given, dict) else ""
     if not isinstance(given, dict) or not {"secret"} <= given.keys() <= {"secret", "prefix"}:
         raise ValueError('write {"secret": "name"}: a secret does not stand in a table')
-    name = given["secret"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(prefix, str):
-        raise ValueError("the name of a secret has letters, digits and _ . - only, and a prefix is text")
-    if name in _OF_THE_DAEMON:
-        raise ValueError(f"{name!r} is the daemon's own")
-    variable = "ACTIOND_SECRET_" + re.sub(r"\W|[.-]", "_", name).upper()
-    value = os.environ.get(variable) or _of_file(name)
-    if not value:
-        raise ValueError(
-            f"there is no secret {name!r}: set {variable}, or put a file {name} into the credentials folder"
-        )
-    return Secret(name, value, prefix)
-
-
-def _of_file(name: str) -> str:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not folder:
-        return ""
-    try:
-        return Path(folder, name).read_text("utf-8").strip("\r\n")
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as wrong:  # ValueError: no UTF-8; what it is must not be shown
-        raise ValueError(f"the file of secret {name!r} cannot be read: {_why(wrong)}") from None
-
-
-def _why(wrong: Exception) -> str:
-    return str(wrong.strerror) if isinstance(wrong, OSError) else "it is no text"
+    if not isinstance(prefix, str):
+        raise ValueError("a prefix is text")  # noqa: TRY004 - of a config, not of a caller
+    return Secret(given["secret"], secret(given["secret"]), prefix)
 
 
 def _text_or_secret(given: Any) -> str | Secret:

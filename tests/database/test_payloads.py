@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from pydantic import BaseModel, field_validator
 
-from actiond import Action, Batch, PayloadInvalid, batch_processor, enqueue, enqueue_many, processor
+from actiond import Action, Batch, PayloadInvalid, batch_processor, enqueue, enqueue_many, processor, versioned
 from actiond.postgres import schedule_edit
 from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.statements import Statements
@@ -239,3 +239,29 @@ async def test_a_reader_sees_nothing_of_a_payload_as_before(peopled: Peopled) ->
     finally:
         async with peopled.connected("postgres") as owner:
             await owner.execute("update actiond.processor set redact = '{}'")
+
+
+# Versions.
+
+
+def joined(data: dict[str, Any]) -> dict[str, Any]:
+    return {"name": f"{data['first']} {data['last']}"}
+
+
+@versioned(joined)
+class Person(BaseModel):
+    name: str
+
+
+@processor("greet")
+async def greet(action: Action[Person]) -> str:
+    return action.data.name
+
+
+async def test_rows_asked_for_by_the_processor_carry_its_version(db, conn) -> None:
+    ids = [await enqueue(conn, greet, {"name": "Ada"}, validate=True)]
+    ids += await enqueue_many(conn, greet, [{"name": "Bob"}, ({"$version": 1, "first": "E", "last": "V"}, "7")])
+    ids += [await enqueue(conn, "greet", {"first": "D", "last": "K"})]
+    rows = await conn.fetch("select data from actiond.action where id = any($1) order by id", ids)
+    assert [json.loads(row["data"]).get("$version") for row in rows] == [2, 2, 1, None]
+    assert sorted(row.result for row in await run_once(db.dsn, greet)) == ["Ada", "Bob", "D K", "E V"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
-from dataclasses import dataclass
 
 import asyncpg
 import pytest
@@ -13,45 +11,13 @@ import pytest
 from actiond.words.log_fields import COMMON_FIELDS
 from actiond.words.log_lines import LogLine
 from house.source import ROOT, short
+from support.pages import Block, blocks_of
 
 PAGES = sorted(page for page in (ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")) if page.exists())
 #: Before a block of SQL that is not meant to run as it stands.
-NOT_RUN = "<!-- not run -->"
-_BLOCK = re.compile(
-    r"(?:^(?P<before>[^\n]*)\n)?(?:[ \t]*\n)*^ *(?P<fence>```+|~~~+)"
-    r"(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *(?P=fence) *$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    page: str
-    line: int
-    language: str
-    text: str
-    not_run: bool
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def blocks_of(text: str, page: str = "") -> list[Block]:
-    """Every fenced block, in order; a block inside a list is moved to the left."""
-    return [
-        Block(
-            page,
-            text[: match.start("fence")].count("\n") + 1,
-            match["language"],
-            textwrap.dedent(match["text"]),
-            (match["before"] or "").strip() == NOT_RUN,
-        )
-        for match in _BLOCK.finditer(text)
-    ]
-
-
+NOT_RUN = "not run"
+#: Its blocks run one after the other, on databases of their own (tests/tutorial.py).
+TUTORIAL = "docs/tutorial.md"
 BLOCKS = [block for page in PAGES for block in blocks_of(page.read_text(), short(page))]
 
 
@@ -74,7 +40,9 @@ def test_python_in_the_manual_compiles(block: Block) -> None:
     compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-@pytest.mark.parametrize("block", [block for block in written_in("sql") if not block.not_run], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for block in written_in("sql") if block.note != NOT_RUN and block.page != TUTORIAL], ids=str
+)
 async def test_sql_in_the_manual_runs(block: Block, conn: asyncpg.Connection) -> None:
     await run(conn, block.text)
 
@@ -133,11 +101,11 @@ select nonsense
 
 def test_blocks_are_found_with_their_language_and_their_place() -> None:
     blocks = blocks_of(A_PAGE, "page.md")
-    assert [(str(block), block.language, block.not_run) for block in blocks] == [
-        ("page.md:4", "python", False),
-        ("page.md:10", "sql", True),
-        ("page.md:15", "sql", False),
-        ("page.md:19", "", False),
+    assert [(str(block), block.language, block.note) for block in blocks] == [
+        ("page.md:4", "python", ""),
+        ("page.md:10", "sql", NOT_RUN),
+        ("page.md:15", "sql", ""),
+        ("page.md:19", "", ""),
     ]
     assert blocks[2].text.startswith("select 1;\n")
 
@@ -152,7 +120,7 @@ async def test_wrong_sql_is_found_and_nothing_of_right_sql_stays(conn: asyncpg.C
 
 def test_wrong_python_is_found() -> None:
     with pytest.raises(SyntaxError):
-        test_python_in_the_manual_compiles(Block("page.md", 1, "python", "def f(:", not_run=False))
+        test_python_in_the_manual_compiles(Block("page.md", 1, "python", "def f(:"))
 
 
 def test_pages_are_found() -> None:

@@ -32,6 +32,7 @@ KNOWS_THE_PUBLIC_NAMES = {"demo", "cli"}
 #: Imports on demand: the lazy group of commands, optional packages, and what every run of pytest loads.
 IMPORTS_ON_DEMAND = {
     "actiond.cli.main",
+    "actiond.contract.encryption",
     "actiond.contract.json_schema",
     "actiond.host.extras",
     "actiond_pytest.__init__",

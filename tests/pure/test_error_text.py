@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,30 @@ def test_the_frames_go_to_history_without_the_values_of_variables() -> None:
     assert text.full.startswith("ValueError: no\n")
     assert text.full.count("in raised") == 3
     assert "a value that stays here" not in text.full
+
+
+def as_the_batch_calls(handler: Any) -> str:
+    """What is kept of the error that it raises, called from where handlers are called."""
+    caller = str(Path(error_text.__file__).parents[1] / "batch" / "call.py")
+    names: dict[str, Any] = {"handler": handler}
+    exec(compile("def call():\n    handler('no')", caller, "exec"), names)
+    with pytest.raises(ValueError) as caught:
+        names["call"]()
+    error = caught.value.with_traceback(caught.tb.tb_next)  # without this function
+    return ErrorText.of(error).full
+
+
+def test_how_the_handler_was_called_is_left_out() -> None:
+    def handler(_: object) -> None:
+        raise ValueError("no")
+
+    kept = as_the_batch_calls(handler)
+    assert ", in handler" in kept
+    assert ", in call" not in kept
+
+
+def test_where_nobody_else_has_a_frame_ours_are_kept() -> None:
+    assert ", in call" in as_the_batch_calls(int)
 
 
 def test_of_a_deep_fall_the_frame_that_raised_is_kept() -> None:

@@ -283,6 +283,14 @@ async def test_commands_say_that_the_server_does_not_answer() -> None:
         assert each.line.startswith("actiond: no answer from the database (ConnectionRefusedError: ")
 
 
+def test_who_has_not_said_which_database_is_told_of_the_one_of_dev(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("ACTIOND_DSN", raising=False)
+    monkeypatch.setenv("PGHOST", str(tmp_path))
+    assert main(["status"]) == 3
+    said = capsys.readouterr().err.strip()
+    assert said.endswith('It is not set; the database of `actiond dev`: export ACTIOND_DSN="$(actiond dev --show-dsn)"')
+
+
 async def test_what_commands_cannot_find_or_keep(db, conn) -> None:
     async def said(*arguments: str) -> tuple[int, str]:
         answer = await actiond(*arguments, dsn=db.dsn)

@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from support.command import actiond
 from support.daemon import COMMAND, Daemon
 from support.database import eventually, memory
 
@@ -214,6 +215,33 @@ async def test_a_server_of_ones_own_is_used_and_never_reset(db, dev: Callable[..
     assert await daemon.stops() == 0
     assert not (folder / "actiond").exists()
     assert await dev("--reset", "--yes", ACTIOND_DSN=db.dsn).ends() == 2
+
+
+async def test_other_terminals_are_told_where_it_is(dev: Callable[..., Dev], folder: Path) -> None:
+    asked = {"XDG_DATA_HOME": str(folder)}
+    nobody = await actiond("dev", "--show-dsn", env=asked)
+    assert (nobody.code, nobody.out) == (1, "")
+    assert nobody.line == "actiond: no `actiond dev` runs here: start it, then ask again"
+    daemon = dev()
+    connection = await daemon.connect()
+    told = await actiond("dev", "--show-dsn", env=asked)
+    assert (await actiond("enqueue", "greet", dsn=told.out.strip())).code == 0
+    sql = "select result #>> '{}' from actiond.action where status = 'completed'"
+    assert await eventually(lambda: connection.fetchval(sql)) == "hello"
+    await connection.close()
+    assert await daemon.stops() == 0
+    assert (await actiond("dev", "--show-dsn", env=asked)).code == 1
+
+
+async def test_what_it_has_told_means_itself(dev: Callable[..., Dev], folder: Path) -> None:
+    first = dev()
+    await first.ready()
+    dsn = (await actiond("dev", "--show-dsn", env={"XDG_DATA_HOME": str(folder)})).out.strip()
+    assert await first.stops() == 0
+    again = dev(ACTIOND_DSN=dsn)  # in a terminal where it was exported
+    connection = await again.connect()
+    assert await greeted(connection) == "hello"
+    await connection.close()
 
 
 async def test_a_closed_terminal_ends_it(dev: Callable[..., Dev]) -> None:

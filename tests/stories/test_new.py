@@ -31,7 +31,8 @@ def new(folder: Path, *arguments: str) -> Said:
 
 def commands(said: Said) -> list[list[str]]:
     """Those that it names, in words."""
-    return [shlex.split(line) for line in said.out.partition("# next:\n")[2].splitlines()]
+    lines = said.out.partition("# next:\n")[2].splitlines()
+    return [shlex.split(line) for line in lines if not line.startswith("#")]
 
 
 def passes(folder: Path, test: str) -> None:
@@ -72,8 +73,9 @@ async def test_what_it_writes_passes_its_test_and_runs(
     (tmp_path / "shop" / "__init__.py").touch()
     said = new(tmp_path, *options, "--", name)
     assert said.code == 0, said.err
-    test, run, enqueue = commands(said)
+    test, run, export, enqueue = commands(said)
     assert (test[0], run[:2], run[-1]) == ("pytest", ["actiond", "dev"], file)
+    assert export == ["export", "ACTIOND_DSN=$(actiond dev --show-dsn)"]
     await asyncio.to_thread(passes, tmp_path, test[1])
     await start(db.dsn, tmp_path / file).ready()
     assert (await actiond(*enqueue[1:], dsn=db.dsn)).code == 0

@@ -1,7 +1,8 @@
 """One call of a handler, seen from its rows: what they were decoded to, and what became of each.
 
-Payloads are decoded one by one: one that does not fit fails alone, at once and for good, and the handler never
-sees it. Every other row gets exactly one outcome here, whatever the handler does.
+Payloads are decoded one by one: one that does not fit fails alone, at once and for good, one of a version that is not
+known yet, or without its key, comes back, and the handler sees neither. Every other row gets exactly one outcome here,
+whatever the handler does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from actiond.contract.processor import Processor
 from actiond.rules.settlement import NO_OUTCOME
 from actiond.words import duration
 from actiond.words.claimed import ClaimedRow
-from actiond.words.errors import PayloadInvalid
+from actiond.words.errors import PayloadInvalid, PayloadLocked, PayloadNewer
 from actiond.words.outcome import (
     KEEP_ALIVE,
     SUDDEN_DEATH,
@@ -39,6 +40,8 @@ def decode(processor: Processor, rows: Sequence[ClaimedRow], scope: Scope) -> tu
     for row in rows:
         try:
             actions.append(Action(row, processor.decode(row.data), scope))
+        except (PayloadNewer, PayloadLocked) as wrong:  # another daemon knows it, or this one will: nothing is charged
+            broken.append((row, Failed(str(wrong), KEEP_ALIVE)))
         except PayloadInvalid as wrong:
             broken.append((row, Failed(str(wrong), SUDDEN_DEATH)))
         except BaseException as wrong:  # a validator of the author: user code, which waits for nothing of ours

@@ -239,7 +239,7 @@ class Crew:
         self._calls[call] = work
         set_about(told.about(work))  # also for what libraries log inside
         landed = partial(self._landed, work)
-        redaction.hide(processor.redact, work.payloads)
+        redaction.hide(processor.redact, lambda: map(processor.to_hide, work.payloads()))
         database = partial(HandlerDatabase, shared.handler_pool, self._store, rules, landed)
         work.spans = shared.tracing.call(work, processor.batch) if shared.tracing else None
         try:

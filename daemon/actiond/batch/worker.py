@@ -146,7 +146,7 @@ class Worker:
     def run(self, runner: asyncio.Runner, asked: Message) -> Message:
         """One action; what to answer."""
         row = ClaimedRow(*asked["row"])
-        redaction.hide(self._processor.redact, lambda: [row.data])
+        redaction.hide(self._processor.redact, lambda: [self._processor.to_hide(row.data)])
         rules = Rules(RetryPolicy(*asked["retry"]), asked["history"], asked["charged"])
         ended, spent = None, False
         try:

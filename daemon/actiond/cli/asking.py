@@ -11,11 +11,15 @@ import click
 from actiond.host import settings
 from actiond.postgres import migrate
 from actiond.postgres.connection import Connection, first_connect, for_people, patient
+from actiond.words.errors import DatabaseUnreachable
 
 T = TypeVar("T")
 
 dsn_option = click.option("--dsn", help="The database (default: ACTIOND_DSN).")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
+
+
+_NOT_SET = 'It is not set; the database of `actiond dev`: export ACTIOND_DSN="$(actiond dev --show-dsn)"'
 
 
 def ask(dsn: str | None, question: Callable[[Connection], Awaitable[T]], patience_s: float | None = None) -> T:
@@ -24,7 +28,12 @@ def ask(dsn: str | None, question: Callable[[Connection], Awaitable[T]], patienc
 
     async def asked() -> T:
         patience = None if patience_s is None else patient(patience_s)
-        connection = await first_connect(chosen.work_dsn, "actiond cli", patience)
+        try:
+            connection = await first_connect(chosen.work_dsn, "actiond cli", patience)
+        except DatabaseUnreachable as unreachable:
+            if "dsn" in chosen.model_fields_set:
+                raise
+            raise DatabaseUnreachable(f"{unreachable} {_NOT_SET}") from None
         try:
             await migrate.check(connection)
             return await question(connection)

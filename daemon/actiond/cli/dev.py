@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import click
@@ -16,7 +17,7 @@ import actiond
 from actiond.host import discovery, log_start, settings
 from actiond.host.postgres_binaries import preferred_binaries
 from actiond.host.postgres_home import check_data
-from actiond.host.private_postgres import Binaries, PostgresUnavailable, PrivatePostgres
+from actiond.host.private_postgres import Binaries, PostgresUnavailable, PrivatePostgres, dsn_of_running
 from actiond.postgres.migrate import migrate
 from actiond.rules.redaction import redact
 from actiond.service import main_loop
@@ -25,6 +26,7 @@ from actiond.words.errors import MigrationEdited, OperatorError, SchemaNewer
 
 DEFAULT = "processors.py"
 LOOK_S = 0.25
+_ROOT = "dev-pg{}"  # one for each version of the programs
 
 
 @click.command("dev")
@@ -37,15 +39,20 @@ LOOK_S = 0.25
 )
 @click.option("--reset", is_flag=True, help="Delete the data of the private Postgres first.")
 @click.option("--yes", is_flag=True, help="Do not ask before --reset.")
-def command(sources: tuple[str, ...], reset: bool, yes: bool) -> int:
+@click.option("--show-dsn", is_flag=True, help="Print the DSN of the private Postgres of the one that runs; no more.")
+def command(sources: tuple[str, ...], reset: bool, yes: bool, show_dsn: bool) -> int:
     """Run the daemon on a private Postgres that keeps its data; processor files are read again when they change.
 
     The data are in $XDG_DATA_HOME/actiond, or ~/.local/share/actiond (/var/lib/actiond for root). With ACTIOND_DSN
     that server is used instead. Ctrl-C ends the daemon and the private server.
+    In other terminals: export ACTIOND_DSN="$(actiond dev --show-dsn)"
     """
+    if show_dsn:
+        click.echo(_dsn_of_running())
+        return 0
     chosen = settings.read()
     named = [*sources, *(part.strip() for part in chosen.processors.split(",") if part.strip())]
-    if "dsn" in chosen.model_fields_set:
+    if "dsn" in chosen.model_fields_set and not _is_private(chosen.work_dsn):
         if reset:
             raise click.UsageError("--reset is for the private Postgres, but ACTIOND_DSN names another server")
         click.echo(f"DSN   {redact(chosen.work_dsn)}")
@@ -53,6 +60,7 @@ def command(sources: tuple[str, ...], reset: bool, yes: bool) -> int:
     with _private_server(reset, yes) as server:
         dsn = server.dsn("postgres")
         click.echo(f"data  {server.root}\nDSN   {dsn}")
+        click.echo('      in other terminals: export ACTIOND_DSN="$(actiond dev --show-dsn)"')
         if server.psql:
             click.echo(f"psql  {server.psql}")
         try:
@@ -66,7 +74,7 @@ def command(sources: tuple[str, ...], reset: bool, yes: bool) -> int:
 def _private_server(reset: bool, yes: bool) -> Iterator[PrivatePostgres]:
     try:
         binaries = preferred_binaries()
-        root = _data_home() / "actiond" / f"dev-pg{binaries.major}"
+        root = _data_home() / "actiond" / _ROOT.format(binaries.major)
         if reset:
             _delete(root / "data", binaries, yes)
         server = PrivatePostgres(root, binaries=binaries, durable=True)
@@ -77,6 +85,19 @@ def _private_server(reset: bool, yes: bool) -> Iterator[PrivatePostgres]:
         yield server
     finally:
         server.stop()
+
+
+def _dsn_of_running() -> str:
+    for root in sorted(_data_home().glob(f"actiond/{_ROOT.format('*')}")):
+        if dsn := dsn_of_running(root):
+            return dsn
+    raise OperatorError("no `actiond dev` runs here: start it, then ask again")
+
+
+def _is_private(dsn: str) -> bool:
+    """Is this what --show-dsn said? Then the server of it is the one to start."""
+    (socket,) = parse_qs(urlsplit(dsn).query).get("host", [""])[:1]
+    return Path(socket).parent.match(str(_data_home() / "actiond" / _ROOT.format("*")))
 
 
 def _data_home() -> Path:

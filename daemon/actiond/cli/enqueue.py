@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -116,12 +117,13 @@ async def _insert(
     if transaction is not None:
         await transaction.start()
     ids: list[int] = []
-    shown = click.progressbar(length=len(lines), label="inserting", file=sys.stderr)
-    with shown as bar:
-        for start in range(0, len(lines), CHUNK):
-            chunk = lines[start : start + CHUNK]
+    if sealed := await payloads.sealer(connection, processor):
+        lines = [(line, json_text.dumps(sealed(json_text.loads(text))), related) for line, text, related in lines]
+    chunks = [lines[start : start + CHUNK] for start in range(0, len(lines), CHUNK)]
+    shown = click.progressbar(chunks, label="inserting", file=sys.stderr) if len(chunks) > 1 else nullcontext(chunks)
+    with shown as each:
+        for chunk in each:
             ids += await _insert_chunk(connection, processor, chunk, bad, options)
-            bar.update(len(chunk))
     if transaction is not None and bad:
         await transaction.rollback()
         return []

@@ -44,6 +44,8 @@ def processor(name: str, batch: bool, given: Path | None, with_test: bool, force
     if with_test:
         click.echo(f"pytest {shlex.quote(str(test))}")
     click.echo(f"actiond dev --processors {shlex.quote(str(file))}")
+    click.echo("# then, in another terminal:")
+    click.echo('export ACTIOND_DSN="$(actiond dev --show-dsn)"')
     click.echo(f"actiond enqueue --data {shlex.quote(_SAMPLE)} {_argument(name)}")
 
 

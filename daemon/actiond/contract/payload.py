@@ -48,27 +48,32 @@ def is_async(handler: Callable[..., Any]) -> bool:
     return any(map(inspect.iscoroutinefunction, (*_callables(handler), written(handler))))
 
 
-def adapter(handler: Callable[..., Any], holder: type, frame: types.FrameType | None) -> TypeAdapter[Any] | None:
-    """Checks a payload; None: any JSON will do. ProcessorInvalid for a handler that no `holder` can be given to."""
+def type_of(handler: Callable[..., Any], holder: type, frame: types.FrameType | None) -> Any:
+    """Of a payload; Any: any JSON will do. ProcessorInvalid for a handler that no `holder` can be given to."""
     first = _first_parameter(handler, holder)
     annotation = _resolved(handler, first, frame)
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = annotation.__origin__
     if annotation in (inspect.Parameter.empty, Any):
-        return None
+        return Any
     origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if origin is not holder:
         raise ProcessorInvalid(
             f"the handler is called with one {holder.__name__}, but its parameter "
             f"{first.name!r} is annotated {annotation!r}"
         )
-    if not arguments or arguments[0] is Any or isinstance(arguments[0], typing.TypeVar):
+    return Any if not arguments or isinstance(arguments[0], typing.TypeVar) else arguments[0]
+
+
+def adapter(of: Any) -> TypeAdapter[Any] | None:
+    """Checks a payload of this type; None: any JSON will do. ProcessorInvalid for one that pydantic does not know."""
+    if of is Any:
         return None
     try:
-        made = TypeAdapter(arguments[0])
+        made: TypeAdapter[Any] = TypeAdapter(of)
         made.rebuild(raise_errors=True)  # only of a model that could not be finished where it was defined
     except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError) as wrong:
-        raise ProcessorInvalid(f"pydantic cannot check a payload of type {arguments[0]!r}: {wrong}") from None
+        raise ProcessorInvalid(f"pydantic cannot check a payload of type {of!r}: {wrong}") from None
     return made
 
 

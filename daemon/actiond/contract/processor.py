@@ -19,10 +19,12 @@ from pydantic_core import from_json
 
 from actiond.contract.action import Action
 from actiond.contract.batch import Batch
+from actiond.contract.encryption import Encryption
 from actiond.contract.hooks import Around, Enterable, Finalize, finalizer
-from actiond.contract.payload import adapter, first_errors, is_async, schema, written
+from actiond.contract.payload import adapter, first_errors, is_async, schema, type_of, written
 from actiond.contract.policy import AUTO, Policy, as_stored, declared
 from actiond.contract.says import Executor, Says
+from actiond.contract.versions import Versions
 from actiond.rules.error_policy import PLAIN, Classes, ErrorPolicy
 from actiond.words import json_text
 from actiond.words.errors import PayloadInvalid, ProcessorInvalid
@@ -52,6 +54,8 @@ class Processor:
     batch: bool  # a whole batch a call, or one action
     given: dict[str, Any]  # what the author wrote, in seconds
     payload: TypeAdapter[Any] | None = None  # None: JSON as it is
+    versions: Versions | None = None  # of the model of payloads
+    encryption: Encryption | None = None  # of fields of it
     where: str = ""  # file:line of the handler
     built_in: Policy = field(default_factory=Policy)
     on_error: ErrorPolicy = PLAIN
@@ -90,6 +94,10 @@ class Processor:
         `batch` is no knob: what a call holds, for who counts. No schema: any JSON will do, or none can say what will.
         """
         mine, payload = as_stored(self.policy, frozenset(self.given)), schema(self.payload)
+        if payload is not None and self.versions is not None:
+            payload = self.versions.shown(payload)
+        if self.encryption is not None:
+            payload = self.encryption.shown(payload or {})
         return (
             json_text.dumps(mine),
             json_text.dumps({**as_stored(self.built_in), "batch": self.batch}),
@@ -98,13 +106,27 @@ class Processor:
         )
 
     def decode(self, data: str) -> Any:
-        """One payload. PayloadInvalid says what does not fit."""
+        """One payload. PayloadInvalid says what does not fit; PayloadNewer and PayloadLocked, what is missing here."""
         try:
+            if self.encryption is not None:
+                data = self.encryption.opened(data)
+            if self.versions is not None:
+                data = self.versions.upcast(data)
             return from_json(data) if self.payload is None else self.payload.validate_json(data)
         except ValidationError as wrong:
             raise PayloadInvalid(first_errors(wrong)) from None
         except (ValueError, RecursionError) as wrong:
             raise PayloadInvalid(str(wrong)) from None
+
+    def asked_with(self, data: Any) -> Any:
+        """The payload of a new row: what a producer gives, with the version of the model, encrypted. OperatorError."""
+        if self.versions is not None:
+            data = self.versions.written(data)
+        return data if self.encryption is None else self.encryption.sealed(data)
+
+    def to_hide(self, data: str) -> str:
+        """A payload as its handler sees it, for who hides the fields of `redact`."""
+        return data if self.encryption is None else self.encryption.to_hide(data)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.handler(*args, **kwargs)
@@ -187,13 +209,16 @@ def declare(
             raise ProcessorInvalid(NAME_RULE)
         if knobs.get("batch_size") == AUTO and not batch:
             raise ProcessorInvalid("batch_size='auto' is for batch processors: others get one action a call")
-        executor = says.runs_in(batch, is_async(handler))
+        executor, payload = says.runs_in(batch, is_async(handler)), type_of(handler, Batch if batch else Action, frame)
+        encryption = Encryption.of(name, payload)
         return Processor(
             name=name,
             handler=handler,
             batch=batch,
             given=declared({knob: value for knob, value in knobs.items() if knob not in _SAID}),
-            payload=adapter(handler, Batch if batch else Action, frame),
+            payload=adapter(payload),
+            versions=Versions.of(payload),
+            encryption=encryption,
             where=where,
             built_in=built_in,
             on_error=says.on_error(),
@@ -201,7 +226,7 @@ def declare(
             around=says.entered(executor),
             finalize=finalizer(says.finalize),
             run_as=says.role(batch),
-            redact=says.not_shown(),
+            redact=says.not_shown(encryption.fields if encryption else ()),
             home=frame.f_globals if frame else {},
             executor=executor,
             memory_mb=says.memory_of(executor),

@@ -107,12 +107,12 @@ class Says:
             raise ProcessorInvalid(f"run_as: the name of a role, not {self.run_as!r}")
         return self.run_as
 
-    def not_shown(self) -> tuple[str, ...]:
-        """For what are no names of fields."""
+    def not_shown(self, encrypted: Sequence[str] = ()) -> tuple[str, ...]:
+        """For what are no names of fields; also what is `encrypted` is not shown."""
         names = self.redact
         if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(n, str) and n for n in names):
             raise ProcessorInvalid(f"redact: names of fields, as in ('card', 'token'), not {names!r}")
-        return tuple(sorted({name.lower() for name in names}))
+        return tuple(sorted({name.lower() for name in (*names, *encrypted)}))
 
     def entered(self, executor: Executor) -> tuple[Enterable, ...]:
         """For what cannot be entered, and where nothing can be entered around a call."""

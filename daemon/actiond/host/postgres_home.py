@@ -136,6 +136,14 @@ def check_data(data: Path, binaries: Binaries) -> None:
         time.sleep(POLL_S)
 
 
+def socket_of(data: Path) -> Path | None:
+    """The folder of the socket of the server that runs on these data; None if none does."""
+    found = postmaster(data)
+    if found is None or not _is_alive(found[0]):
+        return None
+    return Path((data / "postmaster.pid").read_text().splitlines()[4])  # where Postgres writes it down
+
+
 def _is_alive(pid: int) -> bool:
     with suppress(ProcessLookupError, PermissionError):  # a process of others cannot be a server on our data
         os.kill(pid, 0)

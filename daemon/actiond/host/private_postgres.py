@@ -43,7 +43,7 @@ from actiond.host.postgres_binaries import (
     server_user,
 )
 from actiond.host.postgres_guard import HALT, KILL, MARKER, START, birth
-from actiond.host.postgres_home import Home, check_data, make_home, open_log
+from actiond.host.postgres_home import Home, check_data, make_home, open_log, socket_of
 
 __all__ = ["MARKER", "Binaries", "PostgresUnavailable", "PrivatePostgres", "binaries_in", "find_binaries"]
 
@@ -52,6 +52,18 @@ UNGUARDED_STOP_S = 60.0
 POLL_S = 0.005
 # Not synchronous_commit: without a disk to wait for it costs little, and off it would let kill() lose commits.
 FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
+
+
+def dsn_of_running(root: Path) -> str | None:
+    """The DSN of the database postgres of a durable server that somebody runs with this root; None if nobody does."""
+    socket = socket_of(root / "data")
+    return None if socket is None else _dsn("postgres", socket)
+
+
+def _dsn(quoted_name: str, socket: Path) -> str:
+    # Clients that find no port in a DSN take PGPORT, even for the name of a socket.
+    port = "&port=5432" if os.environ.get("PGPORT", "5432") != "5432" else ""
+    return f"postgresql://postgres@/{quoted_name}?host={quote(str(socket))}{port}"
 
 
 class PrivatePostgres:
@@ -130,9 +142,7 @@ class PrivatePostgres:
         if self._port is not None:
             password = home.password_file.read_text()
             return f"postgresql://postgres:{password}@127.0.0.1:{self._port}/{name}"
-        # Clients that find no port in a DSN take PGPORT, even for the name of a socket.
-        port = "&port=5432" if os.environ.get("PGPORT", "5432") != "5432" else ""
-        return f"postgresql://postgres@/{name}?host={quote(str(home.socket))}{port}"
+        return _dsn(name, home.socket)
 
     @property
     def pid(self) -> int | None:

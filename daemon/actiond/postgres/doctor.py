@@ -97,7 +97,7 @@ class _Examination:
             except asyncpg.PostgresError as refused:
                 if trouble(refused) is Trouble.LOST:
                     raise
-                remedy = "see whether the server is overloaded, and whether this role may read the schema actiond"
+                remedy = "see whether the server is overloaded, or ask again with the rights of the daemon"
                 found.append(Finding("not_checked", f"{what}: {in_words(refused)}", remedy))
         return found
 

@@ -10,13 +10,13 @@ nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from actiond.contract import lineage
 from actiond.contract.processor import Processor
-from actiond.postgres.payloads import checker
+from actiond.postgres.payloads import checker, sealer
 from actiond.postgres.statements import Statements
 from actiond.words import duration, json_text
 from actiond.words.outcome import Duration
@@ -49,6 +49,7 @@ async def enqueue(
     repeat_every: Duration | None = None,
     trace: str | None = None,
     validate: bool = False,
+    encrypt: bool = False,
 ) -> int:
     """One action; gives its id. `at` or `delay`: when it may run; `retries` None: as the processor says.
 
@@ -57,10 +58,11 @@ async def enqueue(
     `trace`: the caller's span as a W3C traceparent; the handler's span becomes its child. In a handler: the parent's.
     `validate`: PayloadInvalid for data that do not fit: by the processor itself if that is given, else by the schema
     that a daemon has declared (extra [validate]; OperatorError if none has).
+    `encrypt`: the fields that a daemon has declared to be encrypted; by the processor itself they always are.
     """
     data = {} if data is None else data
-    if validate:
-        (await checker(connection, processor))(data)
+    ready = await _readier(connection, processor, validate, encrypt)
+    data = ready(data)
     id_: int = await connection.fetchval(
         _statements["enqueue"],
         _name(processor),
@@ -90,21 +92,21 @@ async def enqueue_many(
     parent: int | None = None,
     trace: str | None = None,
     validate: bool = False,
+    encrypt: bool = False,
 ) -> list[int]:
     """One action for each payload, in order; gives their ids. A row may also be (payload, related).
 
-    `validate`: as for `enqueue`. The first that does not fit is raised: in a transaction nothing of them is asked for.
+    `validate`, `encrypt`: as for `enqueue`. The first that does not fit is raised: in a transaction nothing of them is
+    asked for.
     """
-    check = await checker(connection, processor) if validate else None
+    ready = await _readier(connection, processor, validate, encrypt)
     delay_s = duration.seconds(delay)
     ids: list[int] = []
     made_by, trace = _parent(parent), trace or lineage.trace()
     chunk: list[tuple[str, str | None]] = []
     for row in rows:
         data, related = row if isinstance(row, tuple) else (row, None)
-        if check is not None:
-            check(data)
-        chunk.append((json_text.dumps(data), related))
+        chunk.append((json_text.dumps(ready(data)), related))
         if len(chunk) == _CHUNK:
             ids += await insert_texts(connection, _name(processor), chunk, priority, delay_s, made_by, trace)
             chunk = []
@@ -134,6 +136,28 @@ async def insert_texts(
         trace,
     )
     return [row["id"] for row in found]
+
+
+async def _readier(
+    connection: Executes, processor: Processor | str, validate: bool, encrypt: bool
+) -> Callable[[Any], Any]:
+    """What makes a payload that was given one that is stored: with its version, checked, encrypted."""
+    check = await checker(connection, processor) if validate else None
+    if isinstance(processor, Processor):
+        ready: Callable[[Any], Any] | None = processor.asked_with
+    else:
+        ready = await sealer(connection, processor) if encrypt else None
+    by_code = isinstance(processor, Processor)  # checks what is ready: it knows its versions
+
+    def made(data: Any) -> Any:
+        if check is not None and not by_code:
+            check(data)
+        stored = data if ready is None else ready(data)
+        if check is not None and by_code:
+            check(stored)
+        return stored
+
+    return made
 
 
 def _name(processor: Processor | str) -> str:

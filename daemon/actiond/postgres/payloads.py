@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from actiond.contract import json_schema
+from actiond.contract.encryption import Encryption
 from actiond.contract.processor import Processor
 from actiond.postgres.statements import Statements
 from actiond.words import json_text
@@ -28,6 +29,14 @@ async def checker(connection: Fetches, processor: Processor | str) -> Callable[[
         return lambda data: _decoded(known, data)
     schema = await schema_of(connection, processor)
     return json_schema.checker(schema) if schema is not None else lambda data: None
+
+
+async def sealer(connection: Fetches, processor: str) -> Callable[[Any], Any] | None:
+    """A function that encrypts what a daemon has declared to be encrypted; None: nothing, or nobody has declared it."""
+    rows = await connection.fetch(_sql["processor_payload"], processor)
+    schema = json_text.loads_or_none(rows[0]["payload"]) if rows else None
+    encryption = Encryption.in_schema(processor, schema)
+    return None if encryption is None else encryption.sealed
 
 
 async def schema_of(connection: Fetches, processor: str) -> dict[str, Any] | None:

@@ -10,9 +10,11 @@ the rest of it is no longer known for one: some more is looked at than is kept.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from actiond.rules.redaction import redact
 
@@ -22,6 +24,7 @@ BEYOND = 4096  # characters looked at beyond a cut: more than a private key has
 FRAMES = 30  # the innermost
 MEMBERS = 30  # of groups, and of the groups in them
 
+_CALLERS = str(Path(__file__).parents[1] / "batch") + os.sep
 _END = (FULL - 60) // 2  # of a longer text: its head, its tail, and a line between them
 
 
@@ -73,7 +76,9 @@ def _frames(error: BaseException) -> str:
         frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES)
     except Exception as broken:  # a module's own loader is asked for its source
         return f"<frames that cannot be had: {type(broken).__name__}>"
-    return "\n".join(_frame(frame) for frame in frames)
+    # How a handler is called says nothing of why it failed; what has no frame of anybody else keeps those.
+    theirs = next((place for place, frame in enumerate(frames) if not frame.filename.startswith(_CALLERS)), 0)
+    return "\n".join(_frame(frame) for frame in frames[theirs:])
 
 
 def _frame(frame: traceback.FrameSummary) -> str:

@@ -117,7 +117,7 @@ class _Calls:
         call, scope = self._call(processor.handler, processor.executor is Executor.LOOP), Scope(_RUN, processor.name)
 
         async def run() -> None:
-            redaction.hide(processor.redact, lambda: [row.data for row in rows])
+            redaction.hide(processor.redact, lambda: [processor.to_hide(row.data) for row in rows])
             outcomes = await run_rows(processor, self._config, rows, scope, call, None, self._arounds)
             for row, outcome in outcomes.decided:
                 self.ended[row.id] = _ended(settle(row, _RUN, outcome, rules, jitter=0.0))

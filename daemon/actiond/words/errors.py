@@ -63,6 +63,14 @@ class PayloadInvalid(AuthorError):
     """The payload does not fit."""
 
 
+class PayloadNewer(PayloadInvalid):
+    """The payload is newer than this program."""
+
+
+class PayloadLocked(PayloadInvalid):
+    """The payload cannot be decrypted."""
+
+
 class RowsDoNotFit(AuthorError):
     """execute_each needs one tuple of arguments for each action."""
 
