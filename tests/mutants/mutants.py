@@ -6,7 +6,9 @@ found is an error: the text has moved on, and so must this file.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,15 +17,19 @@ import anyio
 import asyncpg
 
 from actiond.batch import process_call
+from actiond.batch.going_back import GoingBack
+from actiond.batch.suspects import Suspects
 from actiond.batch.workers import Workers
+from actiond.batch.write_back import WriteBack
 from actiond.host import worker_process
 from actiond.host.worker_process import WorkerProcess
 from actiond.loops.bell import Bell
 from actiond.loops.processor_loop import ProcessorLoop
 from actiond.postgres import migrate, statements
 from actiond.postgres.presence import Presence
+from actiond.service import drain
 from actiond.service.hearing import Hearing
-from actiond.words.errors import WorkerDied
+from actiond.words.errors import AnswerLost, WorkerDied
 from mutants.statements import BROKEN
 
 
@@ -136,6 +142,61 @@ def _old_code_is_kept() -> None:
     )
 
 
+def _outcomes_forgotten(when: type[BaseException]) -> Callable[[], None]:
+    """By a write-back that ends so."""
+
+    def apply() -> None:
+        sound = WriteBack._put_back
+
+        def put_back(self, parcel, unknown):
+            if isinstance(sys.exc_info()[1], when):
+                self._travelling = 0
+            else:
+                sound(self, parcel, unknown)
+
+        WriteBack._put_back = put_back
+
+    return apply
+
+
+def _answer_lost_with_its_note() -> None:
+    async def note_late(self):
+        late, self._late = self._late, []
+        await self._store.note_fenced(late)
+
+    WriteBack._note_late = note_late
+
+
+def _run_of_nobody_stays_open() -> None:
+    async def recover(self):
+        rows = await self._store.recover(self._lost_run)
+        run_id, self._lost_run = self._lost_run, 0
+        if rows:
+            self.crew.add(run_id, rows)
+
+    ProcessorLoop._recover = recover
+
+
+def _given_back_once() -> None:
+    sound = GoingBack.put
+    GoingBack.put = lambda self, *what, **more: None if sys.exc_info()[1] is not None else sound(self, *what, **more)
+
+
+def _suspects_side_by_side() -> None:
+    def take(self, run_id, start):
+        start()
+        return True
+
+    Suspects.take = take
+
+
+def _nothing_given_back_at_the_end() -> None:
+    async def give_back(loop):
+        loop.crew._empty()
+
+    drain._give_back = give_back
+
+
 def _any_settlement_fits() -> None:
     process_call._fits = lambda answer, request: True
 
@@ -144,6 +205,8 @@ _STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_tran
 _SCHEDULES = "tests/database/test_schedules.py::"
 _RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
 _BRAKES = "tests/database/test_brakes.py::"
+_FOUND = "tests/simulation/test_found.py::"
+_WORLDS = "tests/simulation/test_simulation.py::test_in_every_world_all_rows_end_once_and_nothing_is_left"
 _BULK, _WORKERS = "tests/database/test_bulk.py::", "tests/pure/test_workers.py::"
 
 MUTANTS: dict[str, Mutant] = {
@@ -312,6 +375,41 @@ MUTANTS: dict[str, Mutant] = {
         "what a worker answers is believed, whatever it is about",
         _any_settlement_fits,
         _WORKERS + "test_an_answer_about_another_row_is_not_believed",
+    ),
+    "outcomes_forgotten_when_cancelled": Mutant(
+        "a write-back that is cancelled does not keep its outcomes",
+        _outcomes_forgotten(asyncio.CancelledError),
+        "tests/simulation/test_cancellation.py::test_a_write_back_that_is_cancelled_anywhere_loses_no_outcome",
+    ),
+    "outcomes_forgotten_with_their_answer": Mutant(
+        "outcomes whose answer was lost are not sent again",
+        _outcomes_forgotten(AnswerLost),
+        _WORLDS,
+    ),
+    "answer_lost_with_its_note": Mutant(
+        "a note for history that fails takes with it the rows that its answer brought",
+        _answer_lost_with_its_note,
+        _FOUND + "test_a_claim_is_not_lost_with_a_note_that_fails_after_it",
+    ),
+    "run_of_nobody_stays_open": Mutant(
+        "a run that is recovered when a person has taken all of its rows is not ended",
+        _run_of_nobody_stays_open,
+        _FOUND + "test_a_recovered_run_whose_rows_a_person_took_away_is_ended",
+    ),
+    "given_back_once": Mutant(
+        "rows that cannot be given back at once are forgotten",
+        _given_back_once,
+        _FOUND + "test_a_daemon_that_stops_tries_again_to_give_back_what_never_began",
+    ),
+    "suspects_side_by_side": Mutant(
+        "runs of rows that daemons died on begin beside each other",
+        _suspects_side_by_side,
+        _WORLDS,
+    ),
+    "nothing_given_back_at_the_end": Mutant(
+        "a daemon that stops keeps what never began",
+        _nothing_given_back_at_the_end,
+        _FOUND + "test_a_daemon_that_stops_tries_again_to_give_back_what_never_began",
     ),
     "close_instead_of_terminate": Mutant(
         "a dead connection is closed politely",

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
@@ -24,6 +24,7 @@ from actiond.batch.call import Call, Stop
 from actiond.batch.calling import Calling, place, thread_left
 from actiond.batch.execute_each import HandlerDatabase
 from actiond.batch.finalizers import Finalizers
+from actiond.batch.going_back import GoingBack
 from actiond.batch.process_call import Lent
 from actiond.batch.run import Run, Work
 from actiond.batch.shared import Shared
@@ -73,7 +74,7 @@ class Crew:
         self._workers = 0
         self._runs: dict[int, Run] = {}
         self._apart: dict[int, list[Work]] = {}  # the run of suspects whose turn it is, until it is alone
-        self._unwelcome: dict[int, list[Work]] = {}  # what must go back: suspects out of turn, put_back
+        self._going = GoingBack(self._return, shared.suspects)
 
     def take(self, processor: Processor) -> None:
         """From the next call on."""
@@ -84,7 +85,7 @@ class Crew:
     @property
     def in_hand(self) -> int:
         """Calls running and waiting to start, and runs that are being finalized."""
-        apart = sum(map(len, (*self._apart.values(), *self._unwelcome.values())))
+        apart = sum(map(len, self._apart.values())) + self._going.in_hand
         return len(self._ready) + len(self._placing) + len(self._calls) + apart + self.finalizers.in_hand
 
     @property
@@ -125,7 +126,7 @@ class Crew:
         if not works[0].suspect:
             self._begin(run_id)
         elif not self._shared.suspects.take(run_id, lambda: self._begin(run_id)):
-            self._unwelcome[run_id] = self._apart.pop(run_id)
+            self._going.put(run_id, self._apart.pop(run_id), out_of_turn=True)
             self._ring()
 
     def withdraw(self, run_id: int, action_id: int) -> None:
@@ -143,36 +144,26 @@ class Crew:
         return len(self._calls) + (self.finalizers.stop(why) if why is Stop.DRAIN else 0)
 
     async def give_back(self) -> int:
-        """What never started goes back, uncharged."""
-        returned = await self.give_back_unwelcome()
-        works = [*self._placing, *self._ready, *chain.from_iterable(self._apart.values())]
+        """What never started goes back, uncharged. What cannot be given back just now stays in hand."""
+        for work in [*self._placing, *self._ready, *chain.from_iterable(self._apart.values())]:
+            self._going.put(work.run.id, [work])
         self._empty()
-        return returned + await self._return(works)
+        return await self._going.give_back()
 
     def put_back(self) -> None:
         """What waits to start goes back at the next look. Not suspects: they have their turn."""
-        going = set(self._unwelcome)
-        for work in [each for each in self._ready if not each.suspect and each.run.id not in going]:
+        for work in [each for each in self._ready if not each.suspect]:
             self._ready.remove(work)
-            self._unwelcome.setdefault(work.run.id, []).append(work)
+            self._going.put(work.run.id, [work])
 
     async def give_back_unwelcome(self) -> int:
         """Suspects that came while others have their turn, and what was put back."""
-        returned = 0
-        for run_id, works in list(self._unwelcome.items()):
-            returned += await self._return(works)
-            if self._unwelcome.pop(run_id, None) and works[0].suspect:
-                self._shared.suspects.gone()
-        return returned
+        return await self._going.give_back()
 
-    async def _return(self, works: Iterable[Work]) -> int:
-        waiting: dict[int, list[int]] = {}
-        for work in works:
-            waiting.setdefault(work.run.id, []).extend(row.id for row in work.rows)
-        returned = 0
-        for run_id, ids in waiting.items():
-            returned += await self._store.give_back(run_id, ids)
-            run = self._runs[run_id]
+    async def _return(self, run_id: int, works: Sequence[Work]) -> int:
+        ids = [row.id for work in works for row in work.rows]
+        returned = await self._store.give_back(run_id, ids)
+        if (run := self._runs.get(run_id)) is not None:  # else the claims were lost meanwhile
             run.open -= len(ids)
             if run.open == 0:
                 self._close(run)
@@ -182,9 +173,7 @@ class Crew:
     def forget(self) -> None:
         """The claims were lost: whatever is here is no longer ours."""
         self._empty()
-        for _ in range(sum(works[0].suspect for works in self._unwelcome.values())):
-            self._shared.suspects.gone()
-        self._unwelcome.clear()
+        self._going.forget()
         self.finalizers.forget()
         for run in list(self._runs.values()):
             self._close(run)

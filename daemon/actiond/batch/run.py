@@ -30,7 +30,7 @@ class Run:
     processor: str
     open: int  # rows without an outcome
     probe: bool = False  # of an open breaker
-    began_s: float = field(default_factory=time.monotonic)
+    began_s: float = field(default_factory=lambda: time.monotonic())
     withdrawn: set[int] = field(default_factory=set)  # canceled, held or taken away meanwhile
     waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     times: list[int] = field(default_factory=lambda: [0] * BUCKETS)

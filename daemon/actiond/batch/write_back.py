@@ -47,6 +47,7 @@ class WriteBack:
         self._waiting: list[Settlement] = []
         self._ended: list[EndedRun] = []
         self._resent: set[int] = set()  # ids sent before, answer unknown
+        self._late: list[Settlement] = []  # that did not land, for history
         self._aside: list[Settlement] = []
         self._ended_aside: list[EndedRun] = []  # of their runs: a run that has ended is never rescued
         self._aside_until_s = 0.0
@@ -141,11 +142,22 @@ class WriteBack:
         self.saved(kept, parcel.ended)
         if self._resent:
             self._resent.difference_update(s.id for s in parcel.settlements)
-        if late:
+        self._late += late
+        if self._late:
+            await self._note_late()
+
+    async def _note_late(self) -> None:
+        """For history. Should that fail it is tried with a later answer: this one may hold rows, which come first."""
+        late, self._late = self._late, []
+        try:
             ids = await self._store.note_fenced(late)
-            if ids:
-                self.tally.fenced += len(ids)
-                log.warning(LogLine.OUTCOMES_FENCED, processor=self._processor, rows=len(ids), actions=ids[:20])
+        except Exception as error:  # the boundary of a connection
+            self._late = [*late, *self._late]
+            log.warning(LogLine.CONNECTION_LOST, connection=self._processor, error=in_words(error), retry_in_s=0)
+            return
+        if ids:
+            self.tally.fenced += len(ids)
+            log.warning(LogLine.OUTCOMES_FENCED, processor=self._processor, rows=len(ids), actions=ids[:20])
 
     async def _bisect(self) -> None:
         """Some outcome cannot be stored: find it, replace it, save the rest."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
-from actiond.postgres.presence import BEAT_S, LEASE_MARGIN, WAKE, Callbacks, Identity, Presence
+from actiond.postgres.connection import connect
+from actiond.postgres.presence import BEAT_S, LEASE_MARGIN, WAKE, Callbacks, Connect, Identity, Presence
 from actiond.postgres.statements import Statements
 
 T = TypeVar("T")
@@ -51,13 +52,14 @@ class PresenceThread:
         blocked: Callable[[Blocked], None],
         blocked_s: float = BLOCKED_S,
         listen: bool = True,
+        connect: Connect = connect,
     ) -> None:
         self._callbacks = callbacks
         self._patience_s = identity.lease_s * (1 - LEASE_MARGIN)
         self._blocked = blocked
         self._blocked_s = blocked_s
         self._make: Callable[[Callbacks], Presence] = lambda crossed: Presence(
-            dsn, identity, crossed, statements, listen
+            dsn, identity, crossed, statements, listen, connect
         )
         self._thread = threading.Thread(target=self._host, name="actiond presence", daemon=True)
         self._ready = threading.Event()

@@ -23,6 +23,7 @@ from typing import Protocol
 import anyio
 
 from actiond.batch.crew import Crew
+from actiond.batch.run import Run
 from actiond.batch.write_back import WriteBack
 from actiond.host.log import get_logger
 from actiond.loops.bell import Bell
@@ -280,6 +281,8 @@ class ProcessorLoop:
         run_id, self._lost_run = self._lost_run, 0
         if rows:
             self.crew.add(run_id, rows, probe=self.brakes.open and len(rows) == 1)
+        else:  # it was voided; or a person took all of its rows away meanwhile, and nobody else would end it
+            self.writer.add([], Run.of(run_id, self.name, rows))
 
     def _in_trouble(self, error: Exception) -> float:
         kind = Trouble.LOST if isinstance(error, AnswerLost) else trouble(error)

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -56,6 +56,10 @@ class Callbacks:
     session: Callable[[bool, str], None]  # up or down, why
 
 
+#: How a session is opened; see connection.connect. Raises what asyncpg raises.
+Connect = Callable[..., Awaitable[Connection]]
+
+
 class Session:
     """One connection and what it holds. Gone with it."""
 
@@ -72,9 +76,16 @@ class Presence:
     """Runs in an event loop of its own; `take` and `leave` are called from other tasks of that loop."""
 
     def __init__(
-        self, dsn: str, identity: Identity, callbacks: Callbacks, statements: Statements, listen: bool = True
+        self,
+        dsn: str,
+        identity: Identity,
+        callbacks: Callbacks,
+        statements: Statements,
+        listen: bool = True,
+        connect: Connect = connect,
     ) -> None:
         self._dsn = dsn
+        self._connect = connect
         self._identity = identity
         self._tell = callbacks
         self._sql = statements
@@ -110,7 +121,7 @@ class Presence:
 
     async def _live(self) -> None:
         """One session, from connect to its end (always an exception)."""
-        connection = await connect(self._dsn, name="actiond presence", pooled=self._identity.pooled)
+        connection = await self._connect(self._dsn, name="actiond presence", pooled=self._identity.pooled)
         try:
             session = Session(connection)
             connection.add_termination_listener(self._terminated)

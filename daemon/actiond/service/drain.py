@@ -54,13 +54,13 @@ async def drain(
             await _until_finalized(loops)
     crews = [loop.crew for loop in loops.values()]
     saved = not any(loop.writer.unsaved or loop.claiming for loop in loops.values())
-    return saved and not any(crew.running or crew.finalizers.in_hand for crew in crews)
+    return saved and not any(crew.in_hand for crew in crews)
 
 
 async def _give_back(loop: ProcessorLoop) -> None:
     try:
         returned = await loop.crew.give_back()
-    except Exception as error:  # the boundary of a connection: rescue will find these rows
+    except Exception as error:  # the boundary of a connection: the next try, or rescue
         log.warning(LogLine.CONNECTION_LOST, connection=loop.name, error=in_words(error), retry_in_s=0)
         return
     if returned:
