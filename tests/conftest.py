@@ -22,7 +22,7 @@ from support.sources import USUAL_IMPORTS
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutant", help="Break this guard on purpose (tests/mutants/mutants.py).")
     parser.addoption("--seed", type=int, help="Run this one seed of the simulation (tests/simulation), and no other.")
-    parser.addoption("--seeds", type=int, help="Run so many seeds of the simulation instead of 300.")
+    parser.addoption("--seeds", type=int, help="Run so many seeds of the simulation instead of 100.")
 
 
 def pytest_configure(config: pytest.Config) -> None:

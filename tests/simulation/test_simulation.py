@@ -16,7 +16,7 @@ from simulation.world import run_seed
 KEPT = [
     int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines() if line[:1] != "#"
 ]
-USUAL = 300
+USUAL = 100
 PORTION = 50  # seeds in one test
 #: What must have happened in so many worlds, or they prove nothing.
 SEEN = ("claimed", "landed", "returned", "rescued", "cancel", "hold", "release", "retry", "run_now")
