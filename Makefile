@@ -44,8 +44,11 @@ test-all: $(READY) ## all tests, on the oldest and on the newest Postgres found 
 tutorial: $(READY) ## follow docs/tutorial.md to the letter, in an empty directory
 	@PYTHONPATH=tests $(BIN)/python tests/tutorial.py
 
-check: $(READY) ## format, lint, types, house rules
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(PYTEST) tests/house
+lint: $(READY) ## format, lint, types
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+check: lint ## and house rules
+	@$(PYTEST) tests/house
 
 bench: $(READY) ## the benchmark: under four minutes, each figure with its target
 	@$(BIN)/python -m tests.bench
@@ -76,4 +79,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all tutorial check bench bench-views bench-plans bench-kills soak pages schema lock clean
+.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills soak pages schema lock clean
