@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from actiond.batch.run import bucket
-from actiond.loops.fold_loop import FOLD_S, FoldLoop
+from actiond.loops.clerks import FOLD_S, Clerk, of_figures
 from actiond.postgres import figures
 from actiond.postgres.action_store import EndedRun, Parcel
 from actiond.postgres.connection import connect
@@ -170,20 +170,20 @@ async def test_void_runs_are_none(conn, pool, asker) -> None:
 async def test_the_loop_goes_on_at_once_while_there_is_more(conn, pool) -> None:
     for number in range(5):
         await ended(conn, ago=f"{number + 1} h")
-    loop = FoldLoop(RunStore(pool, Statements(), 1))
+    loop = of_figures(RunStore(pool, Statements(), 1))
     assert await loop.step() < 1
     await eventually(lambda: _until_it_rests(loop))
     assert (await folded(conn))[0] == 5
 
 
-async def _until_it_rests(loop: FoldLoop) -> bool:
+async def _until_it_rests(loop: Clerk) -> bool:
     return await loop.step() > FOLD_S / 2
 
 
 async def test_the_loop_survives_a_database_that_is_away(conn, db) -> None:
     async with pool_of(db, 1) as pool:
         await conn.execute("alter table actiond.fold rename to away")
-        assert await FoldLoop(RunStore(pool, Statements())).step() == FOLD_S
+        assert await of_figures(RunStore(pool, Statements())).step() == FOLD_S
 
 
 # What they say

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from actiond.loops.retention_loop import LOOK_S, RetentionLoop
+from actiond.loops.clerks import RETENTION_S, of_old_rows
 from actiond.postgres.retention_store import Page, RetentionStore
 from actiond.postgres.statements import Statements
 from support.work import claim, insert, outcomes, pool_of, register, settle, store_of
@@ -183,19 +183,19 @@ async def test_runs_go_when_nobody_keeps_anything_that_long_and_their_hours_stay
 async def test_the_loop_tells_what_a_walk_deleted(conn, pool) -> None:
     await keeps(conn, "p", HOUR, None)
     await old(conn, 3)
-    loop = RetentionLoop(RetentionStore(pool, Statements(), 2))
+    loop = of_old_rows(RetentionStore(pool, Statements(), 2))
     with capture_logs() as lines:
         assert await loop.step() < 1
-        assert await loop.step() >= 0.9 * LOOK_S
-        assert await loop.step() >= 0.9 * LOOK_S
+        assert await loop.step() >= 0.9 * RETENTION_S
+        assert await loop.step() >= 0.9 * RETENTION_S
     assert [(line["event"], line["actions"]) for line in lines] == [("old_rows_deleted", 3)]
 
 
 async def test_the_loop_lives_through_a_lost_connection(conn, db) -> None:
     async with pool_of(db, 1) as pool:
-        loop = RetentionLoop(RetentionStore(pool, Statements()))
+        loop = of_old_rows(RetentionStore(pool, Statements()))
     with capture_logs() as lines:
-        assert await loop.step() == LOOK_S
+        assert await loop.step() == RETENTION_S
     assert [line["event"] for line in lines] == ["connection_lost"]
 
 

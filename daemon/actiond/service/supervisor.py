@@ -33,6 +33,7 @@ from actiond.host import discovery, extras
 from actiond.host.log import flush, get_logger
 from actiond.host.settings import Settings
 from actiond.host.systemd import Notifier
+from actiond.loops.clerks import clerks
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.presence_thread import PresenceThread
 from actiond.loops.processor_loop import ProcessorLoop
@@ -49,7 +50,6 @@ from actiond.postgres.processor_store import ProcessorStore
 from actiond.postgres.schedule_store import ScheduleStore
 from actiond.postgres.statements import Statements
 from actiond.service.blocked_loop import told
-from actiond.service.clerks import clerks
 from actiond.service.drain import drain
 from actiond.service.entrance import Entrance, enter
 from actiond.service.fed import Fed
