@@ -191,8 +191,9 @@ class Supervisor:
                 self._roster, self._policy = roster, policy
                 proof = ProofOfLife(self._notifier, policy, loops, settings.poll_interval_s)
                 self._watched.proof = proof
-                ours = (policy, hearing.rescue, hearing.schedule, *fed.loops, proof, *clerks(pool, self._sql))
-                for task in (*(each.run for each in ours), *self._others):
+                ours = (policy, hearing.rescue, hearing.schedule, *fed.loops, proof)
+                books = clerks(pool, self._sql)
+                for task in (*(each.run for each in ours), *(each.run for each in books), *self._others):
                     tasks.start_soon(task)
                 self._ready(store.daemon, time.monotonic() - began_s)
             await self._stop.wait()
