@@ -260,6 +260,19 @@ async def test_systemd_hears_of_every_step_of_a_life(db, conn, start, processor_
     assert systemd.heard.index("STOPPING=1") > systemd.heard.index("RELOADING=1")
 
 
+async def test_what_a_daemon_gives_back_is_found_at_once_by_one_that_sleeps(db, conn, start, processor_file) -> None:
+    """Nobody rings for rows that come back, and here nobody polls for ten minutes."""
+    first = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
+    ids = await ask(conn, "half_done", {}, {})
+    await first.says("begun")
+    second = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
+    await second.says("doorbell_armed", processor="half_done")
+    first.signal(signal.SIGTERM)
+    assert await first.ends() == 0
+    [row] = await until(conn, ids[1:], "completed")
+    assert row["attempts"] == 2
+
+
 async def test_a_stopped_row_runs_again_at_the_next_start(db, conn, start, processor_file) -> None:
     first = await start(db.dsn, processor_file(WORK), env=SHORT).ready()
     ids = await ask(conn, "half_done", {}, {})

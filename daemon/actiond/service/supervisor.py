@@ -253,6 +253,7 @@ class Supervisor:
         with anyio.move_on_after(2):
             try:
                 await daemons.end(store.daemon, "stopped")
+                await daemons.ring(sorted(self._loops))  # what went back, and retries that only this daemon waited for
             except Exception as error:  # the boundary of a connection: others will find this daemon dead
                 log.warning(LogLine.CONNECTION_LOST, connection="stop", error=str(error), retry_in_s=0)
 
