@@ -16,6 +16,7 @@ SUPPORTED = range(15, 19)
 #: What the version of Postgres can change: every statement, and what becomes of sessions that die.
 ON_THE_NEWEST = (
     "tests/database",
+    *(f"tests/faults/test_{each}.py" for each in ("disks", "notifications", "refusals", "standbys")),
     *(f"tests/stories/test_{each}.py" for each in ("connections", "death", "ledger", "partial_success", "two_daemons")),
 )
 REPOSITORY = Path(__file__).parent.parent

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from house.source import ROOT, TESTS, python_files, tree_of
 
+SERVERS = ("disks", "networks", "notifications", "refusals", "standbys")
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
 
 
@@ -35,6 +36,11 @@ def test_every_story_of_faulty_handlers_is_on_the_page() -> None:
     assert sorted(stories - set(re.findall(r"`(test_\w+)`", PAGE))) == [
         "test_a_handler_in_a_process_sees_that_its_action_was_canceled"  # no fault
     ]
+
+
+def test_every_fault_of_servers_and_networks_is_on_the_page() -> None:
+    written = written_in([TESTS / "faults" / f"test_{name}.py" for name in SERVERS])
+    assert sorted(written - set(re.findall(r"`(test_\w+)`", PAGE))) == []
 
 
 def test_a_test_that_nobody_wrote_is_found() -> None:

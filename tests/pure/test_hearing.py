@@ -5,9 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from actiond.loops import muffler
 from actiond.loops.bell import Bell
 from actiond.loops.world import World
 from actiond.postgres.presence import POLICY, WAKE, WITHDRAWN
+from actiond.rules.rate import Rate
 from actiond.service.hearing import Hearing
 
 
@@ -23,7 +27,7 @@ class ALoop:
             running=1,
             forget=lambda: self.forgotten.append(True),
         )
-        self.writer = SimpleNamespace(drop=lambda: 3)
+        self.writer = SimpleNamespace(drop=lambda: 3, tally=SimpleNamespace(claims=0))
         self.forgotten: list[bool] = []
 
     def look_from_the_beginning(self) -> None:
@@ -77,12 +81,32 @@ async def test_a_bare_wake_of_a_processor_that_runs_only_when_woken_is_stored() 
 async def test_news_that_make_no_sense_are_ignored() -> None:
     a = ALoop()
     ears = hearing(a=a)
-    for payload in ("", "1", "7 x 9", "7 8 9 10", "7 -8 9", "\u0667 8 9", "7 " + "9" * 40 + " 1", "a" * 7999):
+    for payload in ("1", "7 x 9", "7 8 9 10", "7 -8 9", "\u0667 8 9", "7 " + "9" * 40 + " 1", "a" * 7999):
         ears.heard(WITHDRAWN, payload)
     ears.heard("another_channel", "7 8 9")
     ears.heard(WITHDRAWN, "6 8 9")  # for daemon 6
     ears.heard(WITHDRAWN, "7 5 9")  # of a run that is not here
     assert await rung(ears.policy) == [False]
+
+
+async def test_more_withdrawals_than_are_kept_apart_are_looked_for() -> None:
+    ears = hearing(a=ALoop())
+    ears.heard(WITHDRAWN, "")
+    assert await rung(ears.policy) == [True]
+
+
+async def test_a_flood_of_wakes_and_edits_rings_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muffler, "VAIN", Rate(per_s=0.0001, burst=20))
+    a = ALoop(run_on_insert=False)
+    ears = hearing(a=a)
+    heard = []
+    for _ in range(1_000):
+        ears.heard(WAKE, "a")
+        ears.heard(WITHDRAWN, "7 8 9")
+        heard.append(await rung(a, ears.policy))
+        ears.heard(POLICY, "")
+        heard[-1] += await rung(ears.policy, ears.schedule)
+    assert [sum(each) for each in zip(*heard, strict=True)] == [20, 20 // 2, 20, 20]
 
 
 async def test_that_a_row_was_withdrawn_is_believed_only_when_the_row_says_so() -> None:

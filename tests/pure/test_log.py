@@ -309,18 +309,25 @@ def let_through(limiter: RepeatLimiter, line: str, **fields: object) -> dict[str
 def test_a_line_that_can_flood_is_printed_once_a_minute_and_then_counts() -> None:
     clock = Clock()
     limiter = RepeatLimiter(clock)
-    first = let_through(limiter, LogLine.CONNECTION_LOST, connection="presence", error="gone")
-    assert first == {"event": "connection_lost", "connection": "presence", "error": "gone"}
-    for _ in range(41):
-        assert let_through(limiter, LogLine.CONNECTION_LOST, connection="presence", error="other") is None
+    known = {"connection": "presence", "error": "gone"}
+    assert let_through(limiter, LogLine.CONNECTION_LOST, **known) == {"event": "connection_lost", **known}
+    for pause_s in range(41):
+        assert let_through(limiter, LogLine.CONNECTION_LOST, **known, retry_in_s=pause_s) is None
     clock.now += 59.9
-    assert let_through(limiter, LogLine.CONNECTION_LOST, connection="presence") is None
+    assert let_through(limiter, LogLine.CONNECTION_LOST, **known) is None
     clock.now += 0.1
-    again = let_through(limiter, LogLine.CONNECTION_LOST, connection="presence")
-    assert again == {"event": "connection_lost", "connection": "presence", "repeated": 42}
+    again = let_through(limiter, LogLine.CONNECTION_LOST, **known)
+    assert again == {"event": "connection_lost", **known, "repeated": 42}
     clock.now += 60
-    quiet = let_through(limiter, LogLine.CONNECTION_LOST, connection="presence")
-    assert quiet == {"event": "connection_lost", "connection": "presence"}
+    quiet = let_through(limiter, LogLine.CONNECTION_LOST, **known)
+    assert quiet == {"event": "connection_lost", **known}
+
+
+def test_another_reason_is_said_at_once() -> None:
+    limiter = RepeatLimiter(Clock())
+    for error in ("the answer was lost", "a wrong password"):
+        assert let_through(limiter, LogLine.CONNECTION_LOST, connection="presence", error=error)
+        assert let_through(limiter, LogLine.CONNECTION_LOST, connection="presence", error=error) is None
 
 
 def test_another_key_and_another_line_are_not_repeats() -> None:

@@ -236,6 +236,9 @@ class Server:
     def waiting_names(self, session: None) -> list[Record]:
         return [Record(name=name) for name in sorted({row.processor for row in self.store.rows.values() if row.waits})]
 
+    def notification_queue(self, session: None) -> list[Record]:
+        return [Record(share=0.0)]
+
     def run(self, session: Session | None, name: str, arguments: tuple[Any, ...]) -> list[Record]:
         of_rows = getattr(self.store, name, None)
         return of_rows(*arguments) if of_rows else getattr(self, name)(session, *arguments)

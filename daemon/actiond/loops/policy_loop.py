@@ -22,6 +22,8 @@ from actiond.postgres.processor_store import Poll, ProcessorStore, Standing
 from actiond.rules import flags
 from actiond.words.log_lines import LogLine
 
+QUEUE_SHARE = 0.1  # of notifications: `actiond doctor` speaks up here, too
+
 log = get_logger()
 
 
@@ -55,9 +57,8 @@ class PolicyLoop:
             await self.bell.wait(await self.step())
 
     def woken(self, names: list[str]) -> None:
-        """A wake was heard for processors that run only when woken: it is stored if it was not."""
+        """A wake was heard for processors that run only when woken: the next poll stores it, if nobody did."""
         self._wakes.update(names)
-        self.bell.ring()
 
     async def step(self) -> float:
         """One poll; how long until the next."""
@@ -71,6 +72,7 @@ class PolicyLoop:
             poll = await self._store.poll()
             waiting = await self._store.waiting_names()
             await self._look_for_withdrawn()
+            await self._look_at_the_queue()
             for name, standing in poll.processors.items():
                 if standing.uses is not None:
                     await self._built_in(name, standing)
@@ -90,6 +92,11 @@ class PolicyLoop:
         if served != self._served:
             await self._store.serve(*served)
             self._served = served
+
+    async def _look_at_the_queue(self) -> None:
+        """Of notifications, while they matter here."""
+        if self._world.listening and (share := await self._store.notification_queue()) > QUEUE_SHARE:
+            log.warning(LogLine.NOTIFICATIONS_PILE_UP, full=round(share, 2))
 
     async def _look_for_withdrawn(self) -> None:
         """The same that a notification tells at once."""

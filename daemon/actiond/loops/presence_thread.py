@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from actiond.loops.inbox import Inbox
 from actiond.postgres.connection import connect
 from actiond.postgres.presence import BEAT_S, LEASE_MARGIN, WAKE, Callbacks, Connect, Identity, Presence
 from actiond.postgres.statements import Statements
@@ -125,6 +126,15 @@ class PresenceThread:
     def _crossed(self) -> Callbacks:
         """The callbacks, each carried over to the main loop."""
         ours = self._callbacks
+        inbox = Inbox()
+
+        def heard(channel: str, payload: str) -> None:
+            if inbox.put(channel, payload):
+                self._cross(deliver)
+
+        def deliver() -> None:
+            for channel, payload in inbox.take():
+                ours.heard(channel, payload)
 
         def beaten(dead: list[int]) -> None:
             self._renewed_s = time.monotonic()
@@ -132,7 +142,7 @@ class PresenceThread:
 
         return replace(
             ours,
-            heard=lambda channel, payload: self._cross(ours.heard, channel, payload),
+            heard=heard,
             registered=lambda daemon: self._cross(ours.registered, daemon),
             beaten=beaten,
             declared_dead=lambda daemon: self._cross(ours.declared_dead, daemon),

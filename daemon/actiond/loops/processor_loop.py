@@ -80,7 +80,7 @@ class ProcessorLoop:
         self._watermark = pace.Watermark()
         self._asking = False  # a claim is under way
         self._lost_run = 0  # a claim whose answer was lost
-        self._troubles = 0
+        self.troubles = 0  # in a row
         self._told_s: float | None = None  # since when it is known to be lost
         self._arming_since_s: float | None = None
         self._idle = True
@@ -104,7 +104,7 @@ class ProcessorLoop:
             if self._told_s is not None:
                 down_s = round(time.monotonic() - self._told_s, 2)
                 log.info(LogLine.CONNECTION_RESTORED, connection=self.name, down_s=down_s)
-            self.trouble, self._troubles, self._told_s = None, 0, None
+            self.trouble, self.troubles, self._told_s = None, 0, None
         closes_in_s = self.opening.closes_in_s(self.crew.policy.hours) if self.crew.in_hand else None
         return min((s for s in (wait_s, closes_in_s) if s is not None), default=None)
 
@@ -288,11 +288,11 @@ class ProcessorLoop:
         kind = Trouble.LOST if isinstance(error, AnswerLost) else trouble(error)
         cause = error.__cause__ if isinstance(error, AnswerLost) and error.__cause__ else error
         first_s, longest_s = ERROR_PAUSE_S.get(kind, ERROR_PAUSE_S[Trouble.MISFIT])
-        pause_s: float = min(longest_s, first_s * 2 ** min(self._troubles, 12)) * random.uniform(0.75, 1.0)  # noqa: S311
-        self._troubles += 1
+        pause_s: float = min(longest_s, first_s * 2 ** min(self.troubles, 12)) * random.uniform(0.75, 1.0)  # noqa: S311
+        self.troubles += 1
         self._world.counts.troubles["claim"] += 1
         self.trouble = in_words(cause)
-        if kind is not Trouble.BUSY or self._troubles > 5:
+        if kind is not Trouble.BUSY or self.troubles > 5:
             self._told_s = self._told_s or time.monotonic()
             log.warning(LogLine.CONNECTION_LOST, connection=self.name, error=self.trouble, retry_in_s=round(pause_s, 2))
         return pause_s

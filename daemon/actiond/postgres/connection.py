@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from actiond.words.errors import ActiondError, DatabaseUnreachable, OperatorError, SettingInvalid
 
@@ -29,8 +30,12 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECT_S = 5.0
 _NO_ANSWER = "no answer"
+_READS_ONLY = "the server only reads"  # as a standby does until it is promoted
 _MISCALLED = "the server expects"  # so many arguments: asyncpg has no class of its own for it
 COMMAND_S = 10.0  # client side; a little above the server's own statement_timeout
+_WRITES = (
+    SessionAttribute.read_write
+)  # sessions of a daemon: one on a standby would be there for ever, wherever the DSN leads by then
 _SERVER_SETTINGS = {
     "search_path": "",  # every name in sql/ is qualified
     "statement_timeout": "9s",
@@ -56,7 +61,7 @@ class Trouble(Enum):
     LOST = "the connection is gone; whether the statement committed is not known"
     REFUSED = "the database refuses these values, now and always"
     BUSY = "nothing committed; the same statement may succeed later"
-    FULL = "nothing committed; the server has no room (connections, disk, memory)"
+    FULL = "nothing committed; the server has no room (connections, disk, memory, notifications)"
     MISFIT = "nothing committed; schema, rights or this program do not fit"
 
 
@@ -65,6 +70,8 @@ def trouble(error: BaseException) -> Trouble:
     if not isinstance(error, asyncpg.PostgresError):
         return Trouble.MISFIT if _MISCALLED in str(error) else Trouble.LOST
     state = error.sqlstate or ""
+    if queue_is_full(error):
+        return Trouble.FULL
     if state[:2] in ("22", "23", "44", "54", "P0"):  # 44: a view's check; 54: beyond a limit; P0: a trigger said no
         return Trouble.REFUSED
     if state[:2] == "40" or state in ("55P03", "57014"):
@@ -76,8 +83,16 @@ def trouble(error: BaseException) -> Trouble:
     return Trouble.MISFIT
 
 
+def queue_is_full(error: BaseException) -> bool:
+    """The server keeps no more notifications, so a commit with one fails. Found by the place that says so, which is
+    the same in all languages; the code is that of any limit."""
+    return isinstance(error, asyncpg.PostgresError) and error.server_source_function == "PreCommit_Notify"
+
+
 def in_words(error: BaseException) -> str:
     """One line for a log or a person. Not the details of Postgres: they quote whole rows."""
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return f"{_READS_ONLY}: it is a standby, or default_transaction_read_only is on"
     said = error.args[0] if isinstance(error, asyncpg.PostgresError) and error.args else error
     return f"{type(error).__name__}: {said}".strip(": ").replace("\n", " ")
 
@@ -90,7 +105,7 @@ def with_hint(error: asyncpg.PostgresError) -> str:
 def passes(error: Exception) -> bool:
     """Worth waiting for: the server may answer again without anybody doing something."""
     if isinstance(error, DatabaseUnreachable):
-        return str(error).startswith(_NO_ANSWER)
+        return str(error).startswith((_NO_ANSWER, _READS_ONLY))
     return (
         not isinstance(error, ActiondError)
         and trouble(error) in (Trouble.LOST, Trouble.BUSY, Trouble.FULL)
@@ -132,9 +147,13 @@ async def connect(
     settings: Mapping[str, str] | None = None,
     pooled: bool = False,
     prepare: bool = True,
+    writes: bool = False,
 ) -> Connection:
-    """One connection with our settings. Raises what asyncpg raises; see `first_connect` for people. `prepare`: keep
-    statements that were prepared, for the next time."""
+    """One connection with our settings. Raises what asyncpg raises; see `first_connect` for people.
+
+    `prepare`: keep statements that were prepared, for the next time. `writes`: of all servers that the DSN names, only
+    to one that does.
+    """
     ours = {} if pooled else {**_SERVER_SETTINGS, **_ABANDONED, **(settings or {})}
     connection: Connection = await asyncpg.connect(
         dsn,
@@ -142,6 +161,7 @@ async def connect(
         command_timeout=COMMAND_S,
         server_settings={"application_name": name, **ours},
         statement_cache_size=_cached(prepare and not pooled),
+        target_session_attrs=_WRITES if writes else None,
     )
     _keep_alive(connection)
     return connection
@@ -159,14 +179,20 @@ async def first_connect(
     *,
     pooled: bool = False,
     variable: str = "ACTIOND_DSN",
+    writes: bool = False,
 ) -> Connection:
     """For commands: connect, or say in one line why not and what to do. A pooler is found out by its refusal."""
     try:
-        return await _connect_somehow(dsn, name, settings, pooled)
+        return await _connect_somehow(dsn, name, settings, pooled, writes)
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as refused:
         raise DatabaseUnreachable(f"the database refuses these credentials: {refused}. Check {variable}.") from None
     except asyncpg.InvalidCatalogNameError as missing:
         raise DatabaseUnreachable(f"{missing}. Create it, or correct {variable}.") from None
+    except asyncpg.TargetServerAttributeNotMatched as standby:
+        raise DatabaseUnreachable(
+            f"{in_words(standby)}. Rows are claimed once it is promoted; where another server may become the primary, "
+            f"name all in {variable}: postgresql://first,second/database"
+        ) from None
     except (asyncpg.PostgresError, OSError, TimeoutError) as down:
         raise DatabaseUnreachable(
             f"{_NO_ANSWER} from the database ({in_words(down)}). Is the server running, and is {variable} right?"
@@ -175,13 +201,15 @@ async def first_connect(
         raise SettingInvalid(f"{variable} cannot be read: {wrong}") from None
 
 
-async def _connect_somehow(dsn: str, name: str, settings: Mapping[str, str] | None, pooled: bool) -> Connection:
+async def _connect_somehow(
+    dsn: str, name: str, settings: Mapping[str, str] | None, pooled: bool, writes: bool
+) -> Connection:
     try:
-        return await connect(dsn, name=name, settings=settings, pooled=pooled, prepare=False)
+        return await connect(dsn, name=name, settings=settings, pooled=pooled, prepare=False, writes=writes)
     except asyncpg.PostgresError as refused:
         if "unsupported startup parameter" not in str(refused):
             raise
-        return await connect(dsn, name=name, pooled=True)
+        return await connect(dsn, name=name, pooled=True, writes=writes)
 
 
 def _keep_alive(connection: Connection) -> None:
@@ -198,11 +226,11 @@ def _keep_alive(connection: Connection) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-async def work_pool(dsn: str, size: int, pooled: bool = False) -> Pool:
+async def work_pool(dsn: str, size: int, pooled: bool = False, *, writes: bool = True) -> Pool:
     """For claims and outcomes. Connects when first used; nothing to reset between uses."""
 
     async def open_one(*args: Any, **kwargs: Any) -> Connection:
-        return await connect(dsn, name="actiond work", settings=_PINNED, pooled=pooled)
+        return await connect(dsn, name="actiond work", settings=_PINNED, pooled=pooled, writes=writes)
 
     pool: Pool = asyncpg.create_pool(
         dsn, min_size=0, max_size=size, connect=open_one, reset=_no_reset, max_inactive_connection_lifetime=0
@@ -211,7 +239,7 @@ async def work_pool(dsn: str, size: int, pooled: bool = False) -> Pool:
     return pool
 
 
-async def handler_pool(dsn: str, size: int, pooled: bool = False) -> Pool:
+async def handler_pool(dsn: str, size: int, pooled: bool = False, *, writes: bool = True) -> Pool:
     """For batch.transaction(): the role's own search_path and timeouts, and reset after each use."""
     settings = {"application_name": "actiond handler", **({} if pooled else _ABANDONED)}
     pool: Pool = asyncpg.create_pool(
@@ -221,6 +249,7 @@ async def handler_pool(dsn: str, size: int, pooled: bool = False) -> Pool:
         timeout=CONNECT_S,
         server_settings=settings,
         statement_cache_size=_cached(not pooled),
+        target_session_attrs=_WRITES if writes else None,
     )
     await pool
     return pool

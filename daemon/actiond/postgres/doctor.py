@@ -117,7 +117,7 @@ class _Examination:
         ]
 
     async def _plan(self) -> list[Finding]:
-        pool = await work_pool(self._practice.dsn, 1)
+        pool = await work_pool(self._practice.dsn, 1, writes=False)
         try:
             async with pool.acquire() as connection:
                 return await doctor_schema.plan(connection, self._sql)
@@ -155,7 +155,7 @@ class _Examination:
 @asynccontextmanager
 async def _as_handlers(dsn: str) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
     """A session without settings of ours: as the role and the database are set."""
-    pool = await handler_pool(dsn, 1)
+    pool = await handler_pool(dsn, 1, writes=False)
     try:
         async with pool.acquire() as connection:
             yield connection

@@ -78,6 +78,11 @@ class ProcessorStore:
         """Keep a wake that came as a bare NOTIFY."""
         await self._pool.execute(self._sql["store_wake"], names)
 
+    async def notification_queue(self) -> float:
+        """How full it is, 0 to 1."""
+        share: float = await self._pool.fetchval(self._sql["notification_queue"])
+        return share
+
     async def waiting_names(self) -> list[str]:
         """Every processor that has pending rows, registered or not."""
         return [row["name"] for row in await self._pool.fetch(self._sql["waiting_names"])]

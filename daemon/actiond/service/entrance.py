@@ -47,7 +47,7 @@ async def enter(settings: Settings, statements: Statements) -> Entrance:
     """The schema fits, and the ways are known; or an error that says what to do."""
     for variable, hosts in settings.trusted_unseen.items() if settings.tls == "warn" else ():
         log.warning(LogLine.HOST_UNVERIFIED, connection=variable, hosts=hosts)
-    connection = await first_connect(settings.work_dsn)
+    connection = await first_connect(settings.work_dsn, writes=True)
     try:
         await migrate.check(connection)
         major = connection.get_server_version().major

@@ -8,6 +8,7 @@ import anyio
 
 from actiond.batch.call import Stop
 from actiond.host.log import get_logger
+from actiond.loops.muffler import Muffler
 from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.processor_loop import ProcessorLoop
 from actiond.loops.rescue_loop import RescueLoop
@@ -37,6 +38,8 @@ class Hearing:
         self._lease_s = lease_s
         self._down_since_s: float | None = None
         self.known = anyio.Event()  # set once this daemon has an id
+        self._mufflers: dict[str, Muffler] = {}  # by processor
+        self._polls, self._edits = Muffler(self._poll), Muffler(self._read_edits)
 
     @property
     def callbacks(self) -> Callbacks:
@@ -52,42 +55,50 @@ class Hearing:
     def heard(self, channel: str, payload: str) -> None:
         """A notification. Anybody may send anything: what makes no sense is ignored."""
         if channel == POLICY:
-            self._edited()
+            self._edits.ring()
         elif channel == WAKE:
             self._wake({name.strip() for name in payload.split(",") if name.strip()})
         elif channel == WITHDRAWN:
             self._withdraw(payload.split())
 
-    def _poll_soon(self) -> None:
+    def _poll(self) -> None:
         if self.policy is not None:
             self.policy.bell.ring()
 
-    def _edited(self) -> None:
+    def _read_edits(self) -> None:
         """Policies, settings or schedules."""
         for loop in (self.policy, self.schedule):
             if loop is not None:
                 loop.bell.ring()
 
     def _wake(self, names: set[str]) -> None:
-        log.debug(LogLine.WAKE_RECEIVED, processors=sorted(names))
-        asleep = []
-        for name, loop in self._loops.items():
-            if names and name not in names:
-                continue
-            if not loop.crew.policy.run_on_insert:
-                asleep.append(name)
-            loop.look_from_the_beginning()
-            loop.bell.ring()
+        ours = [name for name in self._loops if not names or name in names]
+        rung = [name for name in ours if self._muffler(name).ring()]
+        if rung:
+            log.debug(LogLine.WAKE_RECEIVED, processors=sorted(rung))
+        asleep = [name for name in ours if not self._loops[name].crew.policy.run_on_insert]
         if asleep and self.policy is not None:
             self.policy.woken(asleep)
+            self._polls.ring()
+
+    def _muffler(self, name: str) -> Muffler:
+        def look() -> None:
+            self._loops[name].look_from_the_beginning()
+            self._loops[name].bell.ring()
+
+        if name not in self._mufflers:
+            self._mufflers[name] = Muffler(look, lambda: self._loops[name].writer.tally.claims)
+        return self._mufflers[name]
 
     def _withdraw(self, numbers: list[str]) -> None:
+        if not numbers:  # more than fit
+            self._polls.ring()
         if len(numbers) != 3 or not all(n.isascii() and n.isdigit() and len(n) < 19 for n in numbers):
             return
         daemon, run_id, _ = map(int, numbers)
         if daemon == self._store.daemon and any(run_id in loop.crew.runs for loop in self._loops.values()):
             # Anybody who may connect can send this, so the rows are asked whether it is true.
-            self._poll_soon()
+            self._polls.ring()
 
     def registered(self, daemon: int) -> None:
         """A new id: at the start, or after this daemon was declared dead."""
@@ -131,7 +142,7 @@ class Hearing:
             log.info(LogLine.LISTENER_RESTORED, down_s=round(time.monotonic() - self._down_since_s, 2))
             self._down_since_s = None
         self.look_again()
-        self._edited()
+        self._read_edits()
 
 
 def cancel_running(loops: dict[str, ProcessorLoop], why: Stop) -> int:

@@ -62,7 +62,7 @@ from actiond.service.watched import Watched
 from actiond.words.errors import ActiondError
 from actiond.words.log_lines import LogLine
 
-RETRY_START_S = (0.2, 5.0)  # while the server does not answer at the start
+RETRY_START_S = (0.2, 2.0)  # while the server does not answer at the start
 
 log = get_logger()
 

@@ -26,6 +26,7 @@ from actiond.words.log_lines import LogLine
 LOOK_S = 2.0
 LOOK_SHARE = 20
 LOOK_AGAIN_S = 15.0
+TROUBLES = 3  # claims that failed one after the other: a hiccup is no reason to send anybody elsewhere
 SCHEMA_S = 10.0  # between looks at the schema: it changes when somebody migrates
 
 log = get_logger()
@@ -98,10 +99,12 @@ class Watched:
     def _unready(self) -> list[str]:
         world = self.world
         full = [loop.name for loop in list(self.loops.values()) if loop.writer.unsaved >= world.unsaved_max]
+        failing = [f"{loop.name}: {loop.trouble}" for loop in list(self.loops.values()) if loop.troubles >= TROUBLES]
         reasons = {
             "it is starting": not self.known,
             str(Shut.STOPPING): world.stopping,
             str(Shut.CUT_OFF): world.cut_off,
             f"{Shut.UNSAVED} ({', '.join(full)})": bool(full),
+            f"claims fail ({', '.join(failing[:1])})": bool(failing),
         }
         return [reason for reason, holds in reasons.items() if holds]

@@ -56,12 +56,12 @@ class LogLine(Line):
 
     # Connections and the claim on being alive
     CONNECTION_LOST = (
-        "warning connection_lost(connection, error, retry_in_s) once per connection",
+        "warning connection_lost(connection, error, retry_in_s) once per connection, error",
         "A connection to Postgres broke or could not be made; the daemon keeps trying.",
     )
     CONNECTION_RESTORED = ("info connection_restored(connection, down_s)", "A lost connection is back.")
     LISTENER_LOST = (
-        "warning listener_lost(error) once per daemon",
+        "warning listener_lost(error) once per error",
         "Notifications no longer arrive; until they do again, rows are found by looking every few seconds.",
     )
     LISTENER_RESTORED = (
@@ -96,6 +96,10 @@ class LogLine(Line):
     )
 
     # Waking up
+    NOTIFICATIONS_PILE_UP = (
+        "warning notifications_pile_up(full) once per daemon",
+        "A session that listens inside a transaction holds up the notifications of the server; at 1 commits fail.",
+    )
     WAKE_RECEIVED = ("debug wake_received(processors)", "A notification said: look again.")
     DOORBELL_ARMED = (
         "debug doorbell_armed(processor, sleep_s)",
@@ -273,7 +277,7 @@ class LogLine(Line):
         "The HTTP server for metrics and health ended although the daemon goes on; work is not touched by it.",
     )
     BACKLOG_UNKNOWN = (
-        "warning backlog_unknown(error) once per daemon",
+        "warning backlog_unknown(error) once per error",
         "The backlog could not be counted for a scrape; its metrics are left out until it can.",
     )
     LOG_ADAPTER_INVALID = (
