@@ -35,6 +35,8 @@ SAMPLE_S = 10.0
 PAUSE_S = (0.02, 0.08)  # between inserts
 KILL_S, CUT_S, CRASH_S = 72.0, 300.0, 1800.0
 END_S = 120.0  # for the last rows to end
+#: A server that was killed in the middle of a statement; the last is how asyncpg may say it.
+GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 #: What is inserted, how often, and how many rows at once.
 MIX = {
     "soak_probe": (50, 1),
@@ -126,7 +128,7 @@ class Soak:
                         if name == "soak_probe":
                             self._probes[ids[0]] = time.monotonic_ns()
                         await asyncio.sleep(self._rng.uniform(*PAUSE_S))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except GONE:
                 await asyncio.sleep(0.5)  # the server is away: on purpose
 
     async def _strike(self) -> None:
@@ -164,7 +166,7 @@ class Soak:
                     async with self._connection() as connection:
                         sample = await self._sample(connection, steady.pid)
                         await self._check_off(connection, 300)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except GONE:
                     continue  # the server is away: on purpose
                 self.samples.append(sample)
                 out.write(json.dumps(sample) + "\n")

@@ -175,7 +175,7 @@ async def test_what_is_wrong_is_said_in_one_line_and_is_no_difference(db, conn, 
     assert (await config(db, "export", "-o", "/nowhere/f.yaml", code=1)).line.endswith(
         "/nowhere/f.yaml cannot be written: No such file or directory"
     )
-    await conn.execute("drop table actiond.plan")
+    await conn.execute("drop table actiond.plan cascade")
     assert "the database refused" in (await config(db, "diff", str(file), code=2)).line
 
 

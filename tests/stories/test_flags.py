@@ -220,7 +220,7 @@ async def made(conn: asyncpg.Connection, run: int) -> int:
 async def test_a_run_of_a_plan_stands_still_between_two_pages_while_its_flag_is_off(
     db, conn, start, processor_file
 ) -> None:
-    rows = 4_000
+    rows = 2_000
     await conn.execute(f"create table public.person as select n as id from generate_series(1, {rows}) n")
     for _ in range(2):
         await start(db.dsn, processor_file(WORK)).ready()
