@@ -62,6 +62,9 @@ bench-plans: $(READY) ## a plan over a million rows: rate, memory, and a daemon 
 bench-kills: $(READY) ## a step over a million rows and a parent of 100,000 children, under kills: all must be exact
 	@$(BIN)/python -m tests.bench.killed
 
+bench-chaos: $(READY) ## the scenarios that job queues are compared by, and more: under eight minutes, a score
+	@$(BIN)/python -m tests.bench.chaos
+
 MINUTES ?= 120
 soak: $(READY) ## does anything grow? two hours with a report (MINUTES=10 is a look)
 	@$(BIN)/python -m tests.bench.soak --minutes $(MINUTES)
@@ -79,4 +82,4 @@ lock: $(READY) ## write requirements.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills soak pages schema lock clean
+.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills bench-chaos soak pages schema lock clean

@@ -14,3 +14,9 @@ Everything runs on one machine that has other things to do. So only ratios of fi
 something, both sides of a ratio take turns, and medians count. The time of the CPU that is told beside a rate
 hardly depends on what else the machine does.
 """
+
+import sys
+from pathlib import Path
+
+#: What stories use (a proxy, a pooler, another clock) is used here, too, by the name under which they know each other.
+sys.path.append(str(Path(__file__).parents[1]))

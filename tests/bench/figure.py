@@ -92,6 +92,22 @@ FIGURES: dict[str, tuple[str, Target | None]] = {
     "soak_queue_mb": ("times", at_most(1.5)),
     "soak_latency_p50_ms": ("times", at_most(1.5)),
     "soak_latency_p99_ms": ("times", at_most(2)),
+    # tests/bench/chaos.py: what each measures is told beside its scenario
+    **dict.fromkeys(("chaos_idle_in_tx", "chaos_active_readers", "chaos_clock_skew"), ("s", at_most(3))),
+    "chaos_sustained_high_load": ("s", at_most(10)),
+    "chaos_event_burst": ("s", at_most(10)),
+    "chaos_crash_recovery": ("s", at_most(6)),
+    "chaos_repeated_kills": ("s", at_most(6)),
+    "chaos_pg_backend_kill": ("s", at_most(5)),
+    "chaos_postgres_restart": ("s", at_most(2)),
+    "chaos_pool_exhaustion": ("s", at_most(10)),
+    "chaos_pooler": ("s", at_most(5)),
+    "chaos_half_open": ("s", at_most(15)),
+    "chaos_cut_off": ("s", at_most(35)),
+    "chaos_frozen": ("s", at_most(35)),
+    "chaos_blocked_loop": ("s", at_most(3)),
+    "chaos_sigterm": ("s", at_most(2)),
+    "chaos_score": ("% of the scenarios", at_least(100)),
 }
 
 

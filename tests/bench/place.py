@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
@@ -66,13 +66,18 @@ class Process:
     """A program in the background; what it says on stderr goes to a file that nobody sees unless it fails."""
 
     def __init__(
-        self, command: list[str], dsn: str, stdin: int = subprocess.DEVNULL, longest_s: int = LONGEST_S
+        self,
+        command: list[str],
+        dsn: str,
+        stdin: int = subprocess.DEVNULL,
+        longest_s: int = LONGEST_S,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACTIOND_", "PG"))}
         self.process = subprocess.Popen(
             command,
-            env={**inherited, "ACTIOND_DSN": dsn},
+            env={**inherited, "ACTIOND_DSN": dsn, **(env or {})},
             stdin=stdin,
             stdout=self._log,
             stderr=self._log,
@@ -89,9 +94,9 @@ class Process:
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
-    async def says(self, word: str) -> None:
+    async def says(self, word: str, within_s: float = READY_S) -> None:
         """Wait for it."""
-        deadline = asyncio.get_running_loop().time() + READY_S
+        deadline = asyncio.get_running_loop().time() + within_s
         while word not in self.said():
             if self.process.poll() is not None or asyncio.get_running_loop().time() > deadline:
                 raise RuntimeError(f"{self.process.args!r} did not say {word!r}:\n{self.said()[-2000:]}")

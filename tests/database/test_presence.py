@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio.lowlevel
+
 from actiond.postgres import presence as module
 from actiond.postgres.presence import Callbacks, Identity, Presence
 from actiond.postgres.statements import Statements
@@ -27,6 +29,35 @@ async def test_a_listener_whose_server_falls_silent_is_replaced(db, monkeypatch)
         await eventually(lambda: sessions == [True])
         proxy.hole()
         await eventually(lambda: False in sessions, within_s=8)  # to close politely would take ten
+        proxy.heal()
+        await eventually(lambda: sessions[-1])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_session_that_did_not_answer_a_loop_is_asked_nothing_more(db, monkeypatch) -> None:
+    """One silence is enough: the beat behind it would wait for its own."""
+    monkeypatch.setattr(module, "BEAT_TIMEOUT_S", 0.5)
+    sessions: list[bool] = []
+    beats: list[list[int]] = []
+    callbacks = Callbacks(
+        heard=lambda channel, payload: None,
+        registered=lambda daemon: None,
+        beaten=beats.append,
+        declared_dead=lambda daemon: None,
+        session=lambda up, why: sessions.append(up),
+    )
+    async with running_proxy(db.dsn) as proxy:
+        presence = Presence(proxy.dsn, Identity("here", 1, "0", ["p"], 30.0), callbacks, Statements())
+        task = asyncio.create_task(presence.run())
+        await eventually(lambda: beats)
+        proxy.hole()
+        asking = [asyncio.create_task(presence.take(name)) for name in ("p", "q")]
+        await anyio.lowlevel.checkpoint()  # the first is under way
+        monkeypatch.setattr(module, "BEAT_TIMEOUT_S", 600.0)
+        await eventually(lambda: False in sessions, within_s=8)
+        asked = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(each) for each in asked] == [TimeoutError, ConnectionError]
         proxy.heal()
         await eventually(lambda: sessions[-1])
         task.cancel()

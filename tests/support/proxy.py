@@ -55,6 +55,8 @@ class Proxy:
         self._marker: tuple[str, bool, int] | None = None
         self._bytes_left: int | None = None
         self._hole_to_server = self._hole_to_client = False
+        self._ends_arrive = asyncio.Event()
+        self._ends_arrive.set()
         self.refusing = False
         self.cuts = 0
         self.executed: Counter[str] = Counter()  # by the text of the statement
@@ -81,15 +83,18 @@ class Proxy:
         """Cut the connection over which this many bytes from now on, of all connections, have gone to the server."""
         self._bytes_left = count
 
-    def hole(self, *, to_server: bool = True, to_client: bool = True) -> None:
-        """Swallow what is sent, in silence, for connections old and new."""
+    def hole(self, *, to_server: bool = True, to_client: bool = True, ends: bool = False) -> None:
+        """Swallow what is sent, in silence, for connections old and new; with `ends` also that one side has ended."""
         self._hole_to_server, self._hole_to_client = to_server, to_client
+        if ends:
+            self._ends_arrive.clear()
 
     def heal(self) -> None:
         """New connections work again; those that lost bytes in the hole stay silent."""
         for link in self._links:
             link.name += " (silent)"
         self._hole_to_server = self._hole_to_client = False
+        self._ends_arrive.set()
 
     @property
     def armed(self) -> bool:
@@ -119,6 +124,7 @@ class Proxy:
             asyncio.ensure_future(self._to_client(link, server_reader)),
         ]
         await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
+        await self._ends_arrive.wait()
         link.cut()
         await asyncio.gather(*link.tasks, return_exceptions=True)
         if link in self._links:
@@ -222,5 +228,6 @@ async def running_proxy(dsn: str) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         listener.close()
+        proxy.heal()
         proxy.drop_all()
         await asyncio.gather(*proxy.serving, return_exceptions=True)

@@ -37,7 +37,7 @@ from actiond.words.errors import AnswerLost
 from actiond.words.log_lines import LogLine
 
 ERROR_PAUSE_S = {
-    Trouble.LOST: (0.05, 2.0),
+    Trouble.LOST: (0.05, 1.0),  # a server that is back is found within a second
     Trouble.BUSY: (0.005, 0.5),
     Trouble.FULL: (0.5, 5.0),
     Trouble.MISFIT: (1.0, 10.0),

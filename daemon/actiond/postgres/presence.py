@@ -71,6 +71,11 @@ class Session:
         self.bells: set[str] = set()
         self.ended = asyncio.Event()
 
+    def check(self) -> None:
+        """Raises ConnectionError if it has ended: whoever waited for a turn on it would wait for a second silence."""
+        if self.ended.is_set():
+            raise ConnectionError("the session has ended")
+
 
 class Presence:
     """Runs in an event loop of its own; `take` and `leave` are called from other tasks of that loop."""
@@ -168,6 +173,7 @@ class Presence:
     async def _beat(self, session: Session) -> None:
         watching_s = time.monotonic() - session.since_s
         async with self._turn:
+            session.check()
             row = await session.connection.fetchrow(
                 self._sql["beat"], self._daemon, self._identity.lease_s, SILENCE_S, watching_s, timeout=BEAT_TIMEOUT_S
             )
@@ -221,6 +227,7 @@ class Presence:
 
     async def _certainly(self, session: Session, statement: str, *arguments: object) -> asyncpg.Record:
         """Its row; or, because nobody knows then which locks the session holds, the end of the session."""
+        session.check()
         try:
             row = await session.connection.fetchrow(self._sql[statement], *arguments, timeout=BEAT_TIMEOUT_S)
         except BaseException as error:
