@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUPPLY := build/supply
 READY := $(VENV)/.ready
 # Tests wait more than they compute, so three at once suit even two cores; each process has a Postgres of its own.
 PYTEST := $(BIN)/pytest -q -n 4 --dist worksteal
@@ -75,11 +76,24 @@ pages: $(READY) ## write the pages that are made from code: settings, log lines
 schema: $(READY) ## write sql/schema.sql anew: what a migrated database looks like, for `actiond doctor`
 	@$(BIN)/python tests/schema.py
 
-lock: $(READY) ## write requirements.lock anew (needs uv)
+$(SUPPLY)/.ready: supply.lock
+	@$(PYTHON) -m venv $(SUPPLY) && \
+	  $(SUPPLY)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r supply.lock
+	@touch $@
+
+audit: $(READY) $(SUPPLY)/.ready ## is anything known against a package in requirements.lock? Needs the network
+	@$(BIN)/python tests/supply.py audit $(SUPPLY)/bin/pip-audit
+
+sbom: $(READY) $(SUPPLY)/.ready ## build/actiond.cdx.json: what users get, as a CycloneDX bill of materials
+	@$(BIN)/python tests/supply.py sbom $(SUPPLY)/bin/cyclonedx-py
+
+lock: $(READY) ## write requirements.lock and supply.lock anew (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --all-extras --group dev pyproject.toml -o requirements.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --group supply -o supply.lock
 
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills bench-chaos soak pages schema lock clean
+.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills bench-chaos soak pages schema audit sbom lock clean

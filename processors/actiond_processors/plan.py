@@ -165,7 +165,7 @@ async def _texts(connection: Any, action: Action[Any], found: Any) -> Any:
     """The statements of the plan, for the columns that its source has. Raises what Postgres says of a wrong query."""
     columns = (await connection.prepare(found["query"])).get_attributes()
     names = [column.name for column in columns]
-    types = [f'"{column.type.schema}"."{column.type.name}"' for column in columns]
+    types = [str(column.type.oid) for column in columns]
     texts = await connection.fetchrow(_sql["plan_texts"], action.data["plan"], names, types)
     if found["key"] is not None and "edition" not in (action.state or {}):
         counted = await connection.fetchrow(texts["counted"])

@@ -90,6 +90,10 @@ declare
   said text := case type when 'interval' then 'to_jsonb(trim_scale(extract(epoch from %s)) || '' s'')'
                          else 'to_jsonb(%s)' end;
 begin
+  if type is null then
+    raise exception 'there is no knob %', quote_literal(knob)
+      using errcode = 'AC006', hint = '`actiond processors NAME` lists them.';
+  end if;
   return query execute format(
     'with was as (select p.name, %3$s as value from actiond.processor p where p.name = $1 for update)
      update actiond.processor p set %1$I = $2::%2$s from was where p.name = was.name

@@ -38,7 +38,8 @@ begin
              group by e.piece) piece), '''{}''::jsonb');
 end $$;
 
--- The statements of a plan whose source has these columns; `types`, as they are written in a cast.
+-- The statements of a plan whose source has these columns, of these types (oids).
+-- What names something is quoted here or by format_type: a type may be called anything.
 --   first, next   insert a page: $1 run (bigint), $2 processor (text), and for next $3 the last key (text)
 --                 give made (bigint) and last (text), the key of the last row
 --   preview       $1 rows (bigint) -> related, priority, due_at, retries_left, data
@@ -131,7 +132,7 @@ begin
       'select $2::text, $1::bigint, f.* from (select %s from page q) f returning 1) '
       'select (select count(*) from made) as made, %s as last',
       query,
-      case when behind = 1 then format('where q.%I > $3::text::%s', key, types[array_position(columns, key)]) end,
+      case when behind = 1 then format('where q.%I > $3::text::%s', key, format_type(types[array_position(columns, key)]::oid, null)) end,
       case when key is not null then format('order by q.%I fetch first %s rows with ties', key, plan.page) end,
       chosen,
       case when key is null then 'null::text'

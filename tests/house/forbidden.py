@@ -57,6 +57,12 @@ def prints(text: str) -> list[str]:
     return [f"{line}: {name}" for line, name in calls(text) if name in ("print", "pprint", "pprint.pprint")]
 
 
+def past_the_door(text: str) -> list[str]:
+    """What a command prints by itself, and not by cli/say or cli/output, which let nothing through to a terminal."""
+    doors = ("click.echo", "click.secho", "click.confirm", "click.style", "sys.stdout.write", "sys.stderr.write")
+    return [f"{line}: {name}" for line, name in calls(text) if name in doors]
+
+
 def dates(text: str) -> list[str]:
     return [
         f"{line}: {name}"

@@ -14,6 +14,7 @@ from house.forbidden import (
     names_in_python,
     names_in_sql,
     not_ours,
+    past_the_door,
     prints,
     sleeps,
     sql_texts,
@@ -119,6 +120,11 @@ def test_code_does_none_of_what_is_forbidden(path: Path) -> None:
         assert swallowed_cancellations(text) == []
 
 
+@pytest.mark.parametrize("path", python_files(PACKAGE / "cli"), ids=short)
+def test_commands_say_what_they_say_through_one_door(path: Path) -> None:
+    assert path.name in ("say.py", "output.py") or past_the_door(path.read_text()) == []
+
+
 @pytest.mark.parametrize("name", sorted(MAY_CATCH_ALL))
 def test_who_may_catch_everything_does(name: str) -> None:
     assert catches_all((ROOT / name).read_text())
@@ -152,6 +158,11 @@ def test_a_sleep_is_found(text: str) -> None:
 def test_a_timed_assert_is_found() -> None:
     assert timed_asserts("assert time.monotonic() - began < 2")
     assert timed_asserts("assert not late\nwait(time.monotonic())") == []
+
+
+def test_what_goes_past_the_door_is_found() -> None:
+    assert past_the_door("click.echo(name)\nclick.confirm(f'remove {name}?')") == ["1: click.echo", "2: click.confirm"]
+    assert past_the_door("say.line(name)\nclick.prompt('how many')") == []
 
 
 @pytest.mark.parametrize("text", ["datetime.now(UTC)", "datetime.datetime.utcnow()", "date.today()", "time.time()"])

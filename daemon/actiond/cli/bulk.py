@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import filters, output
+from actiond.cli import filters, output, say
 from actiond.cli.asking import ask
 from actiond.cli.ls import shown
 from actiond.postgres import verbs
@@ -69,7 +69,7 @@ def run(dsn: str | None, asked: Asked) -> int:
     if earlier is not None:
         found = _to_continue(dsn, asked, earlier)
         said = f"this was interrupted at action {found.reached:,} ({found.changed:,} changed); going on as {found.id}"
-        click.echo(said, err=True)
+        say.line(said, err=True)
         return _work(dsn, asked, earlier)
     exact, counted = ask(dsn, lambda c: _count(c, asked))
     if asked.dry_run or not counted.count:
@@ -114,12 +114,12 @@ def show_dry_run(asked: Asked, counted: verbs.Counted, exact: dict[str, Any] | N
         return
     if not counted.count:
         said = "nothing matches" + (" among those looked at" if counted.more else "")
-        click.echo(f"{said}: {filters.in_words(exact)}" if exact else said)
+        say.line(f"{said}: {filters.in_words(exact)}" if exact else said)
         return
-    click.echo(f"{counted} to {command_name(asked.verb)}" + (f": {filters.in_words(exact)}" if exact else ""))
+    say.line(f"{counted} to {command_name(asked.verb)}" + (f": {filters.in_words(exact)}" if exact else ""))
     output.table([shown(row) for row in counted.sample], as_json=False)
     if asked.dry_run:
-        click.echo("nothing was changed (--dry-run)")
+        say.line("nothing was changed (--dry-run)")
 
 
 def _confirm(asked: Asked, exact: dict[str, Any], counted: verbs.Counted) -> None:
@@ -129,7 +129,7 @@ def _confirm(asked: Asked, exact: dict[str, Any], counted: verbs.Counted) -> Non
     if not asked.as_json:
         show_dry_run(asked, counted, exact)
     if not asked.everything:
-        click.confirm(f"{command_name(asked.verb)} {counted}?", abort=True, err=True)
+        say.confirm(f"{command_name(asked.verb)} {counted}?")
         return
     typed = click.prompt(f"type their number to {command_name(asked.verb)} all of them", default="", err=True,
                          show_default=False)  # fmt: skip
@@ -141,9 +141,7 @@ def _detached(asked: Asked, id_: int) -> int:
     if asked.as_json:
         output.print_json({"verb": asked.verb, "id": id_, "over": False})
     else:
-        click.echo(
-            f"asked for as action {id_}: `actiond show {id_}` tells how far it is, `actiond hold {id_}` stops it"
-        )
+        say.line(f"asked for as action {id_}: `actiond show {id_}` tells how far it is, `actiond hold {id_}` stops it")
     return 0
 
 
@@ -152,7 +150,7 @@ def _work(dsn: str | None, asked: Asked, id_: int) -> int:
         done = ask(dsn, lambda c: _through(c, id_))
     except KeyboardInterrupt:
         name = command_name(asked.verb)
-        click.echo(
+        say.block(
             f"\nstopped; what was done so far stays. `actiond {name} --continue {id_}` goes on, "
             f"`actiond release {id_}` lets a daemon go on, `actiond cancel {id_}` drops the rest.",
             err=True,
@@ -162,10 +160,10 @@ def _work(dsn: str | None, asked: Asked, id_: int) -> int:
     if asked.as_json:
         output.print_json({"verb": asked.verb, "id": id_, "changed": done.changed, "over": done.over, "undo": [undo]})
     elif done.over:
-        click.echo(f"{done.changed:,} changed by {command_name(asked.verb)} {id_}")
-        click.echo(f"undo: {undo}")
+        say.line(f"{done.changed:,} changed by {command_name(asked.verb)} {id_}")
+        say.line(f"undo: {undo}")
     if not done.over:
-        click.echo(f"{id_} was taken over: it is {done.status} now, {done.changed:,} changed so far", err=True)
+        say.line(f"{id_} was taken over: it is {done.status} now, {done.changed:,} changed so far", err=True)
     return 0 if done.over else 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import read
 from actiond.words import duration
@@ -38,5 +38,5 @@ def command(within_s: float, dsn: str | None, as_json: bool) -> int:
     broken = any(row["broken"] for row in rows)
     output.table(rows, as_json=as_json)
     if not as_json:
-        click.secho("something is broken: please report it" if broken else "all hold", fg="red" if broken else "green")
+        say.line("something is broken: please report it" if broken else "all hold", fg="red" if broken else "green")
     return 1 if broken else 0

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from actiond.cli import config_read, config_shown, config_write, output
+from actiond.cli import config_read, config_shown, config_write, output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.set import OUTLIVED, outlived
 from actiond.postgres import config_apply, config_store
@@ -54,14 +54,14 @@ def export(only: tuple[str, ...], to: str | None, dsn: str | None, as_json: bool
     else:
         text = config_write.write(state, sections)
     if to is None:
-        click.echo(text, nl=False)
+        say.block(text, nl=False)
     else:
         _save(Path(to), text)
         counts = ", ".join(counted(len(state[kind.section]), kind.word) for kind in KINDS if kind.section in sections)
-        click.echo(f"{to}: {counts}", err=True)
+        say.line(f"{to}: {counts}", err=True)
     for number, line in enumerate(text.splitlines(), 1):
         if redact(line) != line:
-            click.echo(f"line {number} looks as if a secret stood in it: look before you pass it on", err=True)
+            say.line(f"line {number} looks as if a secret stood in it: look before you pass it on", err=True)
 
 
 def _save(path: Path, text: str) -> None:
@@ -126,13 +126,13 @@ def import_(
     doing = bool(difference.changes) and not dry_run
     if doing:
         if not yes:
-            click.confirm(f"{_counted(difference)}: import?", abort=True, err=True)
+            say.confirm(f"{_counted(difference)}: import?")
         why = reason or f"config import {'standard input' if file == _STDIN else Path(file).name}"
         ask(dsn, lambda c: config_apply.apply(c, document.state, difference, remove=remove, reason=why))
     if as_json:
         _show(document, seen, as_json=True, imported=doing)
     elif difference.changes:
-        click.echo(f"imported: {_counted(difference)}" if doing else "nothing was changed (--dry-run)")
+        say.line(f"imported: {_counted(difference)}" if doing else "nothing was changed (--dry-run)")
 
 
 def _read(file: str) -> config_read.Document:
@@ -185,8 +185,8 @@ def _show(document: config_read.Document, seen: _Seen, *, as_json: bool, importe
         output.print_json({**done, **told, "refused": refusals, "warnings": warnings})
         return
     for line in config_shown.lines(difference):
-        click.echo(line)
+        say.line(line)
     if not difference.changes:
-        click.echo("no difference: an import changes nothing")
+        say.line("no difference: an import changes nothing")
     for line in filter(None, [config_shown.stays(difference), *refusals, *warnings]):
-        click.echo(line, err=True)
+        say.line(line, err=True)

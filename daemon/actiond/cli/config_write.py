@@ -24,10 +24,6 @@ _HEAD = """\
 # Configuration of actiond, as `actiond config export` writes it: what people have set, and nothing of what runs.
 # `actiond config diff FILE` says what it would change in another database, `actiond config import FILE` does it.
 """
-#: Ends of lines besides \n would come back as \n: these stand in quotes, escaped, and so does what nobody sees.
-_NO_BLOCK = re.compile(
-    r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029\ufeff]"
-)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -42,13 +38,28 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _all_seen(text: str) -> bool:
+    """Ends of lines besides \\n would come back as \\n, and who looks the file over would overlook what nobody sees:
+    these stand in quotes, escaped."""
+    return text.isprintable() or all(c.isprintable() or c in "\n\t" for c in text)
+
+
+def _escaped(text: str) -> str:
+    """What nobody sees stands in quotes only, and there it may be written so."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _escape(ord(c)) for c in text)
+
+
+def _escape(point: int) -> str:
+    return f"\\u{point:04X}" if point < 0x10000 else f"\\U{point:08X}"
+
+
 def _as_block(text: str) -> bool:
     """Several lines, of which the last one says something: what follows a block must not become a part of it."""
-    return "\n" in text and bool(text.strip()) and not text.endswith("\n\n") and not _NO_BLOCK.search(text)
+    return "\n" in text and bool(text.strip()) and not text.endswith("\n\n") and _all_seen(text)
 
 
 def _str(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if _as_block(value) else '"' if "\n" in value or _NO_BLOCK.search(value) else None
+    style = "|" if _as_block(value) else '"' if "\n" in value or not _all_seen(value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -70,7 +81,7 @@ def write(state: State, sections: list[str]) -> str:
                 width=1_000_000,
                 default_flow_style=False,
             )
-            parts.append(f"# {_ABOUT[kind.section]}\n{text}")
+            parts.append(f"# {_ABOUT[kind.section]}\n{_escaped(text)}")
     return "\n".join(parts)
 
 

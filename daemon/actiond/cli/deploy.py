@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.host import systemd_files
 from actiond.host.systemd_files import File
 from actiond.postgres.statements import deploy_folder
@@ -44,15 +44,15 @@ def systemd(instance: str, program: str | None, root: Path | None, dry_run: bool
         output.print_json({"files": [_as_json(file, states) for file in files], "next": steps})
     elif root is None:
         for file in files:
-            click.echo(f"# {file.path} (mode {file.mode:04o})\n{file.text}")
+            say.block(f"# {file.path} (mode {file.mode:04o})\n{file.text}")
     else:
         would = "would be " if dry_run else ""
         for file in files:
-            click.echo(f"{_SAID[states[file.path]].format(would)} {file.below(root)} (mode {file.mode:04o})")
+            say.line(f"{_SAID[states[file.path]].format(would)} {file.below(root)} (mode {file.mode:04o})")
     if not as_json:
-        click.echo("# next, as root:\n" + "\n".join(steps))
+        say.block("# next, as root:\n" + "\n".join(steps))
     if systemd_files.closed_to_it(started):
-        click.secho(
+        say.line(
             f"! the unit closes the folder of {started} to the service: install it elsewhere", fg="yellow", err=True
         )
 
@@ -75,7 +75,7 @@ def _state(file: File, root: Path) -> str:
 def _write(files: list[File], states: dict[str, str], root: Path, yes: bool) -> None:
     replaced = [str(file.below(root)) for file in files if states[file.path] == "replaced"]
     if replaced and not yes:
-        click.confirm(f"Replace {', '.join(replaced)}?", abort=True, err=True)
+        say.confirm(f"Replace {', '.join(replaced)}?")
     for file in files:
         if states[file.path] in ("new", "replaced"):
             try:

@@ -14,6 +14,7 @@ import anyio
 import click
 
 import actiond
+from actiond.cli import say
 from actiond.host import discovery, log_start, settings
 from actiond.host.postgres_binaries import preferred_binaries
 from actiond.host.postgres_home import check_data
@@ -48,21 +49,21 @@ def command(sources: tuple[str, ...], reset: bool, yes: bool, show_dsn: bool) ->
     In other terminals: export ACTIOND_DSN="$(actiond dev --show-dsn)"
     """
     if show_dsn:
-        click.echo(_dsn_of_running())
+        say.line(_dsn_of_running())
         return 0
     chosen = settings.read()
     named = [*sources, *(part.strip() for part in chosen.processors.split(",") if part.strip())]
     if "dsn" in chosen.model_fields_set and not _is_private(chosen.work_dsn):
         if reset:
             raise click.UsageError("--reset is for the private Postgres, but ACTIOND_DSN names another server")
-        click.echo(f"DSN   {redact(chosen.work_dsn)}")
+        say.line(f"DSN   {redact(chosen.work_dsn)}")
         return main_loop.leave(_serve(chosen, named))
     with _private_server(reset, yes) as server:
         dsn = server.dsn("postgres")
-        click.echo(f"data  {server.root}\nDSN   {dsn}")
-        click.echo('      in other terminals: export ACTIOND_DSN="$(actiond dev --show-dsn)"')
+        say.block(f"data  {server.root}\nDSN   {dsn}")
+        say.line('      in other terminals: export ACTIOND_DSN="$(actiond dev --show-dsn)"')
         if server.psql:
-            click.echo(f"psql  {server.psql}")
+            say.line(f"psql  {server.psql}")
         try:
             code = _serve(settings.read(dsn=dsn, listen_dsn=dsn), named)
         except (MigrationEdited, SchemaNewer) as other:  # its data are of another version of this program
@@ -113,13 +114,13 @@ def _delete(data: Path, binaries: Binaries, yes: bool) -> None:
         return
     check_data(data, binaries)  # ours, and not in use
     if not yes:
-        click.confirm(f"Delete {data} and every action in it?", abort=True)
+        say.confirm(f"Delete {data} and every action in it?", err=False)
     shutil.rmtree(data)
 
 
 def _serve(chosen: settings.Settings, named: Sequence[str]) -> int:
     files = [Path(source).expanduser() for source in named or [DEFAULT] if discovery.is_file(source)]
-    click.echo(f"code  {', '.join(named) or _default_in_words(files)}")
+    say.line(f"code  {', '.join(named) or _default_in_words(files)}")
     # Bytecode knows the age of its source to the second only: of two versions within one, it would keep the first.
     sys.dont_write_bytecode = True
     log_start.begin(chosen)

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import dsn_option, json_option, politely
 from actiond.host import settings
 from actiond.postgres import doctor
@@ -53,12 +53,12 @@ def _shown(each: Finding) -> dict[str, Any]:
 
 def _print(found: list[Finding]) -> None:
     for each in found:
-        severity = click.style(each.severity.name.lower().ljust(7), fg=_COLORS[each.severity], bold=True)
-        click.echo(f"{severity}  {click.style(each.name, bold=True)}: {output.cell(each.what)}")
-        click.echo(f"         {each.why}")
-        click.echo(f"         -> {output.cell(each.remedy)}")
+        severity = (each.severity.name.lower().ljust(7), {"fg": _COLORS[each.severity], "bold": True})
+        say.line(severity, "  ", (each.name, {"bold": True}), f": {each.what}")
+        say.line(f"         {each.why}")
+        say.line(f"         -> {each.remedy}")
     named = {each.name for each in found}
-    click.secho(
+    say.line(
         f"looked for {len(CATALOG)} things, found {len(named)}" if found else "all is well",
         fg=None if found else "green",
     )

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import payloads
 from actiond.postgres.connection import Connection, Trouble, in_words, trouble
@@ -158,13 +158,13 @@ def _tell(
         output.print_json({"processor": processor, "inserted": len(ids), "bad": bad, "ids": ids})
         return
     for line in bad[:_SHOWN]:
-        click.echo(line, err=True)
+        say.line(line, err=True)
     if len(bad) > _SHOWN:
-        click.echo(f"... and {len(bad) - _SHOWN} more bad lines", err=True)
+        say.line(f"... and {len(bad) - _SHOWN} more bad lines", err=True)
     if options["dry_run"]:
-        click.echo(f"{len(good)} good, {len(bad)} bad; nothing was inserted (--dry-run)")
+        say.line(f"{len(good)} good, {len(bad)} bad; nothing was inserted (--dry-run)")
     elif bad and not ids:
-        click.echo(f"nothing was inserted: {len(bad)} bad of {options['lines']} (--skip-bad inserts the good ones)")
+        say.line(f"nothing was inserted: {len(bad)} bad of {options['lines']} (--skip-bad inserts the good ones)")
     else:
         span = f": {ids[0]}" if len(ids) == 1 else f": {ids[0]} to {ids[-1]}" if ids else ""
-        click.echo(f"{len(ids)} inserted for {processor}{span}")
+        say.line(f"{len(ids)} inserted for {processor}{span}")

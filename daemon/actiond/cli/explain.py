@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import action_id, ask, dsn_option, json_option
 from actiond.postgres import explain
 
@@ -33,12 +33,12 @@ def command(id_: int, dsn: str | None, as_json: bool) -> int:
         )
         return 1 if facts["status"] == "missing" else 0
     if facts["status"] != "missing":
-        click.secho(f"A-{id_:08}  {output.cell(facts['processor'])}  {facts['status']}", bold=True)
+        say.line(f"A-{id_:08}  {facts['processor']}  {facts['status']}", bold=True)
     width = max((len(each.name) for each in reasons), default=0)
     for each in reasons:
-        click.echo(f"{click.style(each.name.ljust(width), bold=True)}  {output.cell(each.said)}")
+        say.line((each.name.ljust(width), {"bold": True}), f"  {each.said}")
         if each.remedy:
-            click.echo(f"{' ' * width}  -> {output.cell(each.remedy)}")
+            say.line(f"{' ' * width}  -> {each.remedy}")
     if not reasons:
-        click.echo("nothing stands in its way: a daemon claims it at its next look")
+        say.line("nothing stands in its way: a daemon claims it at its next look")
     return 1 if facts["status"] == "missing" else 0

@@ -11,7 +11,7 @@ import anyio
 import click
 from anyio.abc import TaskGroup
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.looking import hint, processor_option
 from actiond.postgres import feed
@@ -88,17 +88,9 @@ def _print(entry: OutcomeEntry, as_json: bool) -> None:
         return
     detail = (entry.detail or "").split("\n")[0][:100]
     about = "" if entry.attempt is None else f"attempt {entry.attempt}"
-    click.echo(
-        "  ".join(
-            [
-                output.cell(entry.at),
-                click.style(f"{entry.outcome:9}", fg=_KIND.get(entry.outcome)),
-                f"A-{entry.action_id:08}",
-                output.cell(entry.processor or "(deleted)"),
-                *filter(None, [about, output.cell(detail)]),
-            ]
-        )
-    )
+    said = [f"A-{entry.action_id:08}", entry.processor or "(deleted)", *filter(None, [about, detail])]
+    outcome = (f"{entry.outcome:9}", {"fg": _KIND.get(entry.outcome)})
+    say.line(f"{output.cell(entry.at)}  ", outcome, "".join(f"  {each}" for each in said))
 
 
 async def _say_what_is_missing(connection: Connection, processor: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.switch import tell
 from actiond.postgres import flag_edit
@@ -101,7 +101,7 @@ def _turn(name: str, on: bool | None, reason: str | None, dsn: str | None, as_js
     if on is not None and not asked.get(name):
         meant = difflib.get_close_matches(name, [flag for flag, by in asked.items() if by], 1)
         hint = f" (did you mean {meant[0]}?)" if meant else ""
-        click.echo(f"nothing asks for flag {name!r}{hint}", err=True)
+        say.line(f"nothing asks for flag {name!r}{hint}", err=True)
 
 
 def _word(value: bool | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from actiond.cli import say
 from actiond.words import duration
 
 processor_option = click.option("--processor", metavar="NAME", help="Only of this processor.")
@@ -51,4 +52,4 @@ def of(processor: str | None) -> str:
 
 def hint(text: str) -> None:
     """What one may want to do next; not on standard output, which others may read."""
-    click.secho(text, dim=True, err=True)
+    say.line(text, dim=True, err=True)

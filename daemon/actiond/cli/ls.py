@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import filters, output
+from actiond.cli import filters, output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import read
 
@@ -27,7 +27,7 @@ def command(dsn: str | None, as_json: bool, limit: int, below: int | None, **opt
         empty = "no action matches" if page.over else "no action matches among those looked at"
         output.table([shown(row) for row in page.rows], as_json=False, empty=empty)
     if not page.over:
-        click.echo(f"more: --below {page.reached}", err=True)
+        say.line(f"more: --below {page.reached}", err=True)
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:

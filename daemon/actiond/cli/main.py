@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from actiond.cli import say
 from actiond.rules.redaction import redact
 from actiond.words.errors import ActiondError, AuthorError, OperatorError
 
@@ -91,13 +92,16 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """The console script."""
     sys.excepthook = _bug
+    for each in sys.argv[1:] if arguments is None else arguments:
+        if not _is_text(each):
+            return _say(f"an argument is no UTF-8: {each!r}", 2)
     try:
         return cli.main(arguments, prog_name="actiond", standalone_mode=False) or 0
     except click.exceptions.Abort:
         return _say("stopped", 130)
     except click.ClickException as wrong:
         wrong.show(shown := StringIO())  # it quotes what was written, maybe a DSN
-        click.echo(redact(shown.getvalue()), err=True, nl=False)
+        say.block(redact(shown.getvalue()), err=True, nl=False)
         return wrong.exit_code
     except OperatorError as wrong:
         return _say(str(wrong), wrong.exit_code)
@@ -114,6 +118,11 @@ def main(arguments: list[str] | None = None) -> Any:
         return 0
 
 
+def _is_text(argument: str) -> bool:
+    """Other bytes arrive as halves of surrogate pairs, which neither the database nor a terminal takes."""
+    return not any("\ud800" <= c <= "\udfff" for c in argument)
+
+
 def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
     return [
         leaf for each in group.exceptions for leaf in (_leaves(each) if isinstance(each, ExceptionGroup) else [each])
@@ -122,9 +131,9 @@ def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
 
 def _bug(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
     """What Python would print of an error nobody expected, without secrets."""
-    click.echo(redact("".join(traceback.format_exception(kind, error, frames))), err=True, nl=False)
+    say.block(redact("".join(traceback.format_exception(kind, error, frames))), err=True, nl=False)
 
 
 def _say(line: str, code: int) -> int:
-    click.echo(f"actiond: {redact(line)}", err=True)
+    say.line(f"actiond: {redact(line)}", err=True)
     return code

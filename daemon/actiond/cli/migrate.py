@@ -7,7 +7,7 @@ from functools import partial
 import anyio
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.host import settings
 from actiond.postgres import migrate as migrations
 from actiond.postgres.connection import first_connect
@@ -22,9 +22,9 @@ from actiond.postgres.connection import first_connect
 def command(dsn: str | None, only_status: bool, only_sql: bool, roles: bool, as_json: bool) -> None:
     """Apply migrations that are due, and functions that changed. Safe to run at any time, also twice at once."""
     if only_sql:
-        click.echo(migrations.script())
+        say.block(migrations.script())
         if roles:
-            click.echo(migrations.roles_script())
+            say.block(migrations.roles_script())
         return
     chosen = settings.read(dsn=dsn)
     if only_status:
@@ -37,7 +37,7 @@ def command(dsn: str | None, only_status: bool, only_sql: bool, roles: bool, as_
     if as_json:
         output.print_json({"applied": applied})
     else:
-        click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+        say.block("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
 
 
 async def _plan(dsn: str) -> list[migrations.Step]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from actiond.cli import new_code
+from actiond.cli import new_code, say
 from actiond.contract.processor import NAME_RULE, is_name
 from actiond.words.errors import OperatorError
 
@@ -39,14 +39,14 @@ def processor(name: str, batch: bool, given: Path | None, with_test: bool, force
         texts[test] = new_code.text_of_test(name, file)
     _write(texts, force)
     for path in texts:
-        click.echo(f"written {path}")
-    click.echo("# next:")
+        say.line(f"written {path}")
+    say.line("# next:")
     if with_test:
-        click.echo(f"pytest {shlex.quote(str(test))}")
-    click.echo(f"actiond dev --processors {shlex.quote(str(file))}")
-    click.echo("# then, in another terminal:")
-    click.echo('export ACTIOND_DSN="$(actiond dev --show-dsn)"')
-    click.echo(f"actiond enqueue --data {shlex.quote(_SAMPLE)} {_argument(name)}")
+        say.line(f"pytest {shlex.quote(str(test))}")
+    say.line(f"actiond dev --processors {shlex.quote(str(file))}")
+    say.line("# then, in another terminal:")
+    say.line('export ACTIOND_DSN="$(actiond dev --show-dsn)"')
+    say.line(f"actiond enqueue --data {shlex.quote(_SAMPLE)} {_argument(name)}")
 
 
 def _check(file: Path) -> None:

@@ -1,4 +1,7 @@
-"""Tables for people, JSON for programs: every command says the same in both."""
+"""Tables for people, JSON for programs: every command says the same in both.
+
+Both may be read on a terminal, so what could steer one comes out as an escape; see cli/say.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actiond.cli.say import printable
 from actiond.words.duration import in_words
 
 WIDE = 400  # columns, where there is no terminal
+#: Columns whose texts may have several lines.
+_MANY_LINES = ("detail", "error")
 #: Stands at the right of its column: 7, 1,234.5, 10,000+, 99.8 %.
 _COUNT = re.compile(r"-?[\d,]*\d(\.\d+)?\+?( %)?|")
 
@@ -27,9 +33,10 @@ def print_json(value: Any) -> None:
     click.echo(json_text(value))
 
 
-def json_text(value: Any) -> str:
-    """One JSON document."""
-    return json.dumps(value, default=_jsonable, ensure_ascii=False)
+def json_text(value: Any, indent: int | None = None) -> str:
+    """One JSON document, in which a reader finds exactly the value."""
+    text = json.dumps(value, default=_jsonable, ensure_ascii=False, indent=indent)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def table(
@@ -47,7 +54,7 @@ def table(
         number = all(row[name] is None or _COUNT.fullmatch(cell(row[name])) for row in rows)
         drawn.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell(value)) for value in row.values()))
+        drawn.add_row(*(Text(_in_row(name, value)) for name, value in row.items()))
     # Nobody's window: a line a row, for grep. rich would take 80 columns for one.
     to_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     Console(soft_wrap=False, width=WIDE if to_file else None).print(drawn)
@@ -66,8 +73,13 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     text = json.dumps(value, default=_jsonable, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-    # Names and texts are of anybody's making: nothing in them may steer the terminal.
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return printable(text, "\n\t")
+
+
+def _in_row(name: str, value: Any) -> str:
+    """A row is a line, so that nobody writes a row that is none; only errors have frames below them."""
+    text = cell(value)
+    return text if name in _MANY_LINES else printable(text)
 
 
 def _jsonable(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import click
 
-from actiond.cli import output, plan_change
+from actiond.cli import output, plan_change, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import plan_edit
 from actiond.postgres.connection import Connection
@@ -76,10 +76,10 @@ def preview(name: str, limit: int, dsn: str | None, as_json: bool) -> None:
         output.print_json({"columns": seen.columns, "rows": seen.rows, "no_key": seen.no_key, "sample": sample})
     else:
         count = f"more rows than could be counted in {COUNT_S:g} s" if seen.rows is None else _rows(seen.rows)
-        click.echo(f"{count}; columns: {', '.join(seen.columns)}")
+        say.line(f"{count}; columns: {', '.join(seen.columns)}")
         output.table(seen.sample, as_json=False, empty="no action would be made")
     if seen.no_key:
-        click.echo(f"the key is NULL in {_rows(seen.no_key)}: a run would refuse to begin", err=True)
+        say.line(f"the key is NULL in {_rows(seen.no_key)}: a run would refuse to begin", err=True)
         sys.exit(1)
 
 
@@ -99,7 +99,7 @@ def run(name: str, wait: bool, dsn: str | None, as_json: bool) -> None:
         if as_json:
             output.print_json({"run": id_})
         else:
-            click.echo(f"run {id_} of {name}: `actiond plan runs {name}` shows how far it is")
+            say.line(f"run {id_} of {name}: `actiond plan runs {name}` shows how far it is")
         return
     last = ask(dsn, lambda c: _waited(c, name, quiet=as_json or not sys.stderr.isatty()))
     if as_json:
@@ -115,10 +115,10 @@ async def _waited(connection: Connection, name: str, *, quiet: bool) -> dict[str
     while True:
         (now,) = await plan_edit.runs(connection, run_id=id_)
         if not quiet:
-            click.echo(f"\r\x1b[K{_progress(now)}", nl=False, err=True)
+            say.over(_progress(now))
         if now["status"] not in _OPEN or (now["status"] == "held" and now["open"] is None):
             if not quiet:
-                click.echo("\r\x1b[K", nl=False, err=True)
+                say.over("")
             return now
         await anyio.sleep(LOOK_S)
 

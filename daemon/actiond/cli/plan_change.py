@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.schedule_options import flag_option
 from actiond.postgres import plan_edit
@@ -115,9 +115,10 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
             target, text = _pair("--const", each)
             try:
                 mapping[target] = {"const": json_text.loads(text)}
+                json_text.dumps(mapping[target])  # can it be stored?
             except ValueError as wrong:
                 raise OperatorError(
-                    f"--const {target}: {text!r} is no JSON ({wrong}); a text stands in quotes"
+                    f"--const {target}: {text!r} is no JSON that can be stored ({wrong}); a text stands in quotes"
                 ) from None
         said["mapping"] = json_text.dumps(mapping)
     return said
@@ -141,9 +142,9 @@ def _tell(done: str, row: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.print_json({done: row["name"], "edition": row["edition"]})
     else:
-        click.echo(f"{done}: {row['name']}; `actiond plan preview {row['name']}` shows what a run would do")
+        say.line(f"{done}: {row['name']}; `actiond plan preview {row['name']}` shows what a run would do")
     if not row["known"]:
-        click.echo(f"no processor {row['processor']!r} is known yet: is the name right?", err=True)
+        say.line(f"no processor {row['processor']!r} is known yet: is the name right?", err=True)
 
 
 @click.command("enable")
@@ -169,7 +170,7 @@ def _switch(name: str, dsn: str | None, as_json: bool, *, on: bool) -> None:
     if as_json:
         output.print_json({"name": name, "enabled": on})
     else:
-        click.echo(f"{name}: {'on' if on else 'off'}")
+        say.line(f"{name}: {'on' if on else 'off'}")
 
 
 @click.command("rm")
@@ -183,12 +184,12 @@ def remove(name: str, yes: bool, dry_run: bool, dsn: str | None, as_json: bool) 
     ask(dsn, lambda c: plan_edit.the_one(c, name))
     if not dry_run:
         if not yes:
-            click.confirm(f"remove plan {name}?", abort=True, err=True)
+            say.confirm(f"remove plan {name}?")
         ask(dsn, lambda c: plan_edit.remove(c, name))
     if as_json:
         output.print_json({"removed": [] if dry_run else [name], "would_remove": [name] if dry_run else []})
     else:
-        click.echo(f"would remove: plan {name} (--dry-run)" if dry_run else f"removed: plan {name}")
+        say.line(f"would remove: plan {name} (--dry-run)" if dry_run else f"removed: plan {name}")
 
 
 COMMANDS = (add, set_, enable, disable, remove)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import read
 from actiond.postgres.connection import Connection
@@ -48,8 +47,9 @@ def _one(name: str, dsn: str | None, as_json: bool) -> None:
         return
     output.table(policy, as_json=False)
     if fields["redact"]:
-        click.echo(f"\nnot shown: {output.cell(', '.join(fields['redact']))}")
+        say.line()
+        say.line(f"not shown: {', '.join(fields['redact'])}")
     if fields["payload"] is None:
-        click.echo("\npayload: any JSON")
+        say.block("\npayload: any JSON")
     else:
-        click.echo(f"\npayload:\n{output.cell(json.dumps(fields['payload'], indent=2, ensure_ascii=False))}")
+        say.block(f"\npayload:\n{output.json_text(fields['payload'], indent=2)}")

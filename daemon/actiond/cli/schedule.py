@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output, schedule_change, schedule_verbs
+from actiond.cli import output, say, schedule_change, schedule_verbs
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.schedule_options import (
     at_option,
@@ -119,19 +119,19 @@ def explain(name: str | None, processor: str | None, dsn: str | None, as_json: b
         said = {"says": described(row), "facts": facts, "fires": [fire.isoformat() for fire in fires]}
         output.print_json({**said, "clock_changes": [asdict(change) for change in changes]})
         return
-    click.secho(described(row), bold=True)
+    say.line(described(row), bold=True)
     for fact in facts:
-        click.echo(f"  {fact}")
-    click.echo()
+        say.line(f"  {fact}")
+    say.line()
     shown = [
         {"slot": fire.isoformat(" "), "day": fire.strftime("%a"), "in": in_words((fire - after).total_seconds())}
         for fire in fires
     ]
     output.table(shown, as_json=False, empty="it has no slot within fifty years", title=f"the next {len(fires)} slots")
     for change in changes:
-        click.echo(f"\nthe clocks are set at {change.before}: then it is {change.after}; slots around it:")
+        say.block(f"\nthe clocks are set at {change.before}: then it is {change.after}; slots around it:")
         for fire in change.fires:
-            click.echo(f"  {fire}")
+            say.line(f"  {fire}")
 
 
 def _what(

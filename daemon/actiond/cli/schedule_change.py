@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.schedule_options import (
     at_option,
@@ -148,9 +148,9 @@ def _tell(done: str, row: dict[str, Any], as_json: bool) -> None:
         does = "wakes" if row["data"] is None else "inserts an action for"
         off = "" if row["enabled"] and row["name_enabled"] else "; it is off"
         off += "" if row["flag_on"] else f"; its flag {row['flag']!r} is off"
-        click.echo(f"{done}: {row['name']} {does} {row['processor']}: {described(row)}; next {next_ or 'never'}{off}")
+        say.line(f"{done}: {row['name']} {does} {row['processor']}: {described(row)}; next {next_ or 'never'}{off}")
     if not row["known"]:
-        click.echo(f"no processor {row['processor']!r} is known yet: is the name right?", err=True)
+        say.line(f"no processor {row['processor']!r} is known yet: is the name right?", err=True)
 
 
 COMMANDS = (add, set_)

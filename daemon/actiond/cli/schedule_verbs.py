@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.schedule_options import checked, processor_option
 from actiond.postgres import schedule_edit
@@ -50,7 +50,7 @@ def _switch(name: str, processor: str | None, dsn: str | None, as_json: bool, *,
     for row in rows:
         off = [] if row["enabled"] else ["this row is off"]
         off += [] if row["name_enabled"] else ["the whole name is off"]
-        click.echo(f"{name} for {row['processor']}: {' and '.join(off) or 'on'}")
+        say.line(f"{name} for {row['processor']}: {' and '.join(off) or 'on'}")
 
 
 @click.command("rm")
@@ -66,12 +66,12 @@ def remove(name: str, processor: str | None, yes: bool, dry_run: bool, dsn: str 
     said = f"schedule {name} for {', '.join(names)}"
     if not dry_run:
         if not yes:
-            click.confirm(f"remove {said}?", abort=True, err=True)
+            say.confirm(f"remove {said}?")
         names = ask(dsn, lambda c: schedule_edit.remove(c, name, processor))
     if as_json:
         output.print_json({"removed": [] if dry_run else names, "would_remove": names if dry_run else []})
     else:
-        click.echo(f"would remove: {said} (--dry-run)" if dry_run else f"removed: {said}")
+        say.line(f"would remove: {said} (--dry-run)" if dry_run else f"removed: {said}")
 
 
 @click.command("run-now")
@@ -98,7 +98,7 @@ def run_now(name: str, processor: str | None, force: bool, dsn: str | None, as_j
         output.print_json(done)
         return
     for each in done:
-        click.echo(f"{each['processor']}: " + ("woken" if each["action"] is None else f"action {each['action']}"))
+        say.line(f"{each['processor']}: " + ("woken" if each["action"] is None else f"action {each['action']}"))
 
 
 async def _run(connection: Connection, row: dict[str, Any]) -> int | None:

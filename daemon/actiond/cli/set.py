@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from actiond.cli import say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.switch import tell
 from actiond.contract import policy
@@ -60,7 +61,7 @@ def _confirm(processor: str, knob: str, text: str, dsn: str | None) -> None:
     """Deleted is deleted: how much, and is that meant?"""
     counted = ask(dsn, lambda c: outlived(c, processor, knob, text))
     if counted.count:
-        click.confirm(f"{counted} actions of {processor} are older and will be deleted. Go on?", abort=True, err=True)
+        say.confirm(f"{counted} actions of {processor} are older and will be deleted. Go on?")
 
 
 async def outlived(connection: Connection, processor: str, knob: str, text: str) -> verbs.Counted:

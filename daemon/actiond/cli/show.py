@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import action_id, ask, dsn_option, json_option
 from actiond.postgres import read
 from actiond.words.errors import OperatorError
@@ -28,13 +28,13 @@ def command(id_: int, dsn: str | None, as_json: bool) -> None:
     width = max(map(len, shown))
     for name, value in shown.items():
         if value is not None:
-            click.echo(f"{click.style(name.replace('_', ' ').ljust(width), bold=True)}  {output.cell(value)}")
-    click.echo()
+            _field(name.replace("_", " ").ljust(width), output.cell(value))
+    say.line()
     if children:
         output.table(children, as_json=False, title="children")
-        click.echo()
+        say.line()
     output.table(runs, as_json=False, empty="it has not run yet", title="runs")
-    click.echo()
+    say.line()
     empty = "no history: a row completed at its first attempt is its own record"
     output.table(
         [_entry(entry) for entry in history],
@@ -42,6 +42,14 @@ def command(id_: int, dsn: str | None, as_json: bool) -> None:
         empty=empty if shown["status"] == "completed" else "no history",
         title="history",
     )
+
+
+def _field(name: str, value: str) -> None:
+    """Further lines of a text stand below its first, so that none looks like another field."""
+    first, *more = value.split("\n")
+    say.line((name, {"bold": True}), f"  {first}")
+    for line in more:
+        say.line(" " * len(name), f"  {line}")
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:

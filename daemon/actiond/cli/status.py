@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.looking import all_option, nothing_to_show
 from actiond.postgres import read
@@ -26,13 +26,13 @@ def command(everything: bool, dsn: str | None, as_json: bool) -> None:
         return
     shown = [_processor(each) for each in read.worth_a_line(now.processors, everything=everything)]
     output.table(shown, as_json=False, empty=nothing_to_show(now.processors))
-    click.echo()
+    say.line()
     output.table([_daemon(each) for each in now.daemons], as_json=False, empty="no daemon is running")
-    click.echo()
+    say.line()
     if not now.problems:
-        click.secho("no problems", fg="green")
+        say.line("no problems", fg="green")
     for problem in now.problems:
-        click.secho(f"! {problem}", fg="yellow")
+        say.line(f"! {problem}", fg="yellow")
 
 
 def _processor(each: dict[str, Any]) -> dict[str, Any]:

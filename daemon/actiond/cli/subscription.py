@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.cli.looking import hint, processor_option
 from actiond.postgres import events
@@ -60,9 +60,9 @@ def add(event: str, processor: str, dsn: str | None, as_json: bool) -> None:
     if as_json:
         output.print_json({"event": event, "processor": processor, "added": new, "known": known})
         return
-    click.echo(f"{processor} hears of {event}" + ("" if new else " already"))
+    say.line(f"{processor} hears of {event}" + ("" if new else " already"))
     if new:
-        click.echo(f"undo: actiond subscription rm {shlex.join([event, processor])}")
+        say.line(f"undo: actiond subscription rm {shlex.join([event, processor])}")
     if not known:
         hint(f"no processor {processor!r} is known yet: is the name right?")
 
@@ -81,5 +81,5 @@ def remove(event: str, processor: str, dsn: str | None, as_json: bool) -> None:
     if as_json:
         output.print_json({"event": event, "processor": processor, "removed": True})
         return
-    click.echo(f"{processor} hears of {event} no more")
-    click.echo(f"undo: actiond subscription add {shlex.join([event, processor])}")
+    say.line(f"{processor} hears of {event} no more")
+    say.line(f"undo: actiond subscription add {shlex.join([event, processor])}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 
 
 def tell(edits: list[dict[str, Any]], undo: list[str], lines: list[str], as_json: bool) -> None:
@@ -20,9 +20,9 @@ def tell(edits: list[dict[str, Any]], undo: list[str], lines: list[str], as_json
         )
         return
     for line in lines:
-        click.echo(line)
+        say.line(line)
     for line in undo:
-        click.echo(f"undo: {line}")
+        say.line(f"undo: {line}")
 
 
 def names_or_all(names: tuple[str, ...], everything: bool) -> list[str] | None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from actiond.cli.looking import nothing_to_show
 from actiond.cli.output import cell
+from actiond.cli.say import printable
 from actiond.postgres.figures import Rows
 from actiond.postgres.read import Status, counted, held_back, worth_a_line
 from actiond.words.duration import in_words
@@ -92,7 +93,7 @@ class View:
 def frame(view: View, status: Status, failures: Rows, height: int) -> RenderableType:
     """The whole screen, in so many lines."""
     ordered = view.order(status.processors)
-    problems = [Text(f"! {cell(problem)}", "yellow", no_wrap=True) for problem in status.problems[:_PROBLEMS]]
+    problems = [Text(f"! {printable(problem)}", "yellow", no_wrap=True) for problem in status.problems[:_PROBLEMS]]
     if len(status.problems) > _PROBLEMS:
         problems.append(Text(f"  and {len(status.problems) - _PROBLEMS} more: actiond status", "yellow"))
     below = problems or [Text("no problems", "green")]
@@ -130,7 +131,7 @@ def _processors(view: View, ordered: list[_Row], room: int) -> Table:
     first = min(max(0, at - room // 2), max(0, len(ordered) - room))
     for each in ordered[first : first + room]:
         values = (
-            cell(each["processor"]) + held_back(each),
+            printable(each["processor"] + held_back(each)),
             counted(each["due"]),
             "" if each["oldest_due_s"] is None else in_words(each["oldest_due_s"]),
             counted(each["scheduled"]),
@@ -154,7 +155,7 @@ def _style(each: _Row) -> str:
 
 
 def _failures(processor: str | None, failures: Rows, room: int) -> RenderableType:
-    title = Text(f"failures of {cell(processor)}, the latest first", "bold")
+    title = Text(f"failures of {printable(processor or '')}, the latest first", "bold")
     if not failures:
         return Group(title, Text("none in the last 7 days"))
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -7,7 +7,7 @@ import sys
 import anyio
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.torture.torture import Plan, Report, torture
 
 _USUAL = Plan()
@@ -33,7 +33,7 @@ def command(as_json: bool, **plan: float) -> int:
     """
     chosen = Plan(**plan)  # type: ignore[arg-type]
     if not as_json:
-        click.echo(f"seed {chosen.seed}")
+        say.line(f"seed {chosen.seed}")
     report = anyio.run(torture, chosen, _quiet if as_json or not sys.stderr.isatty() else _tell)
     if as_json:
         output.print_json(report.as_dict())
@@ -47,12 +47,12 @@ def _quiet(line: str) -> None:
 
 
 def _tell(line: str) -> None:
-    click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+    say.over(line)
 
 
 def _print(report: Report) -> None:
     tally, found = report.tally, report.verdict
-    click.echo("\r", nl=False, err=True)
+    say.over("")
     rows = [
         ("rows acknowledged / present", f"{found.acknowledged:,} / {found.present:,}"),
         ("completed, failed, canceled", f"{found.completed:,}, {found.failed:,}, {found.canceled:,}"),
@@ -70,6 +70,6 @@ def _print(report: Report) -> None:
     ]
     output.table([{"": name, " ": value} for name, value in rows], as_json=False)
     for complaint in found.complaints:
-        click.secho(f"! {complaint}", fg="red")
+        say.line(f"! {complaint}", fg="red")
     if found.kept:
-        click.secho("the promise was kept: nothing lost, nothing final twice", fg="green")
+        say.line("the promise was kept: nothing lost, nothing final twice", fg="green")

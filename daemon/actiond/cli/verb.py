@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from actiond.cli import bulk, filters, output
+from actiond.cli import bulk, filters, output, say
 from actiond.cli.asking import action_id, ask, dsn_option, json_option
 from actiond.postgres import read, verbs
 from actiond.words.status import VERBS, Status, Verb
@@ -107,12 +107,12 @@ def _on_ids(dsn: str | None, asked: bulk.Asked, ids: list[int]) -> int:
         output.print_json({"verb": asked.verb, "changed": len(rows) - len(refused), "actions": rows, "undo": undo})
         return 1 if refused else 0
     for row in [row for row in rows if row["changed"]][:_SHOWN]:
-        click.echo(f"A-{row['id']:08} of {output.cell(row['processor'])}: {_became(asked.verb, row)}")
+        say.line(f"A-{row['id']:08} of {output.cell(row['processor'])}: {_became(asked.verb, row)}")
     if len(rows) - len(refused) > _SHOWN:
-        click.echo(f"... {len(rows) - len(refused):,} in all")
+        say.line(f"... {len(rows) - len(refused):,} in all")
     _tell_refused(asked.verb, refused)
     for line in undo:
-        click.echo(f"undo: {line}")
+        say.line(f"undo: {line}")
     return 1 if refused else 0
 
 
@@ -138,12 +138,12 @@ def _tell_refused(verb: Verb, refused: list[dict[str, Any]]) -> None:
     takes = " or ".join(status for status in Status if status in VERBS[verb][1])
     for row in refused[:_SHOWN]:
         if row["was"] is None:
-            click.echo(f"there is no action {row['id']}", err=True)
+            say.line(f"there is no action {row['id']}", err=True)
         else:
             name = bulk.command_name(verb)
-            click.echo(f"A-{row['id']:08} is {row['was']}, and {name} takes what is {takes}", err=True)
+            say.line(f"A-{row['id']:08} is {row['was']}, and {name} takes what is {takes}", err=True)
     if len(refused) > _SHOWN:
-        click.echo(f"... {len(refused):,} not changed in all", err=True)
+        say.line(f"... {len(refused):,} not changed in all", err=True)
 
 
 def undo_of(verb: Verb, rows: list[dict[str, Any]]) -> list[str]:

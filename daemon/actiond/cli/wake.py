@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from actiond.cli import output
+from actiond.cli import output, say
 from actiond.cli.asking import ask, dsn_option, json_option
 from actiond.postgres import read
 
@@ -22,5 +22,5 @@ def command(names: tuple[str, ...], dsn: str | None, as_json: bool) -> None:
         output.print_json({"woken": sorted(known.intersection(names) if names else known), "unknown": unknown})
         return
     for name in unknown:
-        click.echo(f"no processor {name!r} is known: ignored", err=True)
-    click.echo(f"woken: {', '.join(names) or 'all'}")
+        say.line(f"no processor {name!r} is known: ignored", err=True)
+    say.line(f"woken: {', '.join(names) or 'all'}")

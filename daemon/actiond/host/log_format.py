@@ -44,7 +44,8 @@ def _console_line(colors: bool, _logger: object, _method: str, event_dict: Event
 
 
 def _error_lines(error: dict[str, Any]) -> Iterator[str]:
-    yield f"{error['type']}: {error['message']}"
+    # All of it below the line: what begins at the left looks like a line of its own.
+    yield f"{error['type']}: {error['message']}".replace("\n", "\n      ")
     yield from (f"  {frame}" for frame in error["frames"])
     for other in error.get("because", ()):
         yield from _error_lines(other)

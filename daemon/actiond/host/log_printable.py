@@ -22,8 +22,11 @@ from actiond.words.log_lines import LogLine
 TEXT_MAX, MEMBERS_MAX, DEPTH_MAX, FRAMES_MAX, ERRORS_MAX = 8_192, 100, 12, 30, 5
 #: Characters that are looked at, so that what redacting costs is bounded, too.
 LOOKED_AT = 4 * TEXT_MAX
-#: Characters that could move a cursor, break a line or turn the direction of reading; shown as escapes.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: What could move a cursor, break a line or turn the direction of reading, and what nobody sees; shown as escapes.
+_UNSAFE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e0fff]"
+)
 
 #: (text, start, stop) -> text[start:stop] without secrets, also without those that would be cut open.
 Redact = Callable[[str, int, int], str]

@@ -116,7 +116,7 @@ async def preview(connection: Connection, name: str, limit: int) -> Preview:
         async with connection.transaction(readonly=True):
             columns = (await connection.prepare(row["query"])).get_attributes()
             names = [column.name for column in columns]
-            types = [f'"{column.type.schema}"."{column.type.name}"' for column in columns]
+            types = [str(column.type.oid) for column in columns]
             texts = await connection.fetchrow(_sql["plan_texts"], name, names, types)
             assert texts is not None
             sample = await connection.fetch(texts["preview"], limit)
