@@ -75,9 +75,10 @@ class Shell:
     def close(self) -> None:
         """The end of its input ends it; what has not ended then is killed, with what it started."""
         os.close(self._orders)
-        try:
-            self.wait(lambda: self._process.poll() is not None, 20)
-        except TimeoutError:
+        until = time.monotonic() + 20
+        while self._process.poll() is None and time.monotonic() < until:
+            self._read(0.1)
+        if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         os.close(self._ours)
