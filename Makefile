@@ -33,8 +33,8 @@ demo: $(READY) ## watch real files become real outcomes on a private Postgres
 dev: $(READY) ## run a daemon on a durable private Postgres, reloading processors when their files change
 	@$(BIN)/actiond dev
 
-quick: $(READY) ## the tests that take under a minute; the house rules are in check
-	@$(PYTEST) -m "not slow" --ignore tests/house
+quick: $(READY) ## the tests that take under a minute; house rules, security and simulation are in test
+	@$(PYTEST) -m "not slow" --ignore tests/house --ignore tests/security --ignore tests/simulation
 
 test: $(READY) ## all tests, on one Postgres
 	@$(PYTEST)
