@@ -1,9 +1,12 @@
 -- poll: the safety poll, one for all processors: overrides, stored wakes, breakers, and who has rows due.
 --   no parameters
 --   returns one row a processor: its overrides (NULL = as declared; durations in seconds), woken_at, breaker_left_s
---     (of the pause of an open breaker; NULL = closed), due boolean; and in every row now timestamptz, the settings as one JSON object
+--     (of the pause of an open breaker; NULL = closed), due boolean; and in every row now timestamptz, the settings as one
+--     JSON object, and how full the queue of notifications is, float8 (share): asking also frees what everybody has read,
+--     which in a full queue nothing else does: only who notifies does so, and then nobody can
 --   called by: processor_store.poll
-with clock as materialized (select actiond.now() as at),
+with clock as materialized (
+  select actiond.now() as at, pg_catalog.pg_notification_queue_usage()::float8 as queue),
 settings as materialized (
   select coalesce(jsonb_object_agg(s.name, s.value), '{}')::text as all_of_them from actiond.setting s)
 select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurrency, p.retries,
@@ -20,5 +23,5 @@ select p.name, p.uses, p.enabled, p.batch_size, p.concurrency, p.global_concurre
                    where a.processor = p.name and a.priority = l.level and a.status = 'pending' and a.claimed_by = 0
                      and a.next_eligible_at <= (select clock.at from clock)
                    limit 1) x) as due,
-       (select clock.at from clock) as now, settings.all_of_them as settings
+       (select clock.at from clock) as now, (select clock.queue from clock) as queue, settings.all_of_them as settings
   from settings left join actiond.processor p on true left join actiond.brake b on b.processor = p.name

@@ -230,14 +230,11 @@ class Server:
         now, rows = self.store.now(), self.store.rows.values()
         due = {name: any(r.waits and r.due <= now for r in rows if r.processor == name) for name in ("each", "batch")}
         no = {"uses": None, "woken_at": None, "breaker_left_s": None, "config": None, "settings": "{}"}
-        no["now"] = datetime.fromtimestamp(now / 1e6, UTC)
+        no |= {"now": datetime.fromtimestamp(now / 1e6, UTC), "queue": 0.0}
         return [Record(name=name, due=is_due, **no) for name, is_due in due.items()]
 
     def waiting_names(self, session: None) -> list[Record]:
         return [Record(name=name) for name in sorted({row.processor for row in self.store.rows.values() if row.waits})]
-
-    def notification_queue(self, session: None) -> list[Record]:
-        return [Record(share=0.0)]
 
     def run(self, session: Session | None, name: str, arguments: tuple[Any, ...]) -> list[Record]:
         of_rows = getattr(self.store, name, None)

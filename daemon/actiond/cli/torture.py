@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import anyio
 import click
@@ -22,7 +23,7 @@ _USUAL = Plan()
 @click.option(
     "--pg-kills", default=_USUAL.pg_kills, show_default=True, type=click.IntRange(0, 1_000), help="Of Postgres."
 )
-@click.option("--minutes", default=_USUAL.minutes, show_default=True, type=float, help="At most.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), help="At most; by default it grows with rows and faults.")
 @click.option("--seed", default=_USUAL.seed, show_default=True, type=int, help="The same seed: the same faults.")
 @click.option("--json", "as_json", is_flag=True)
 def command(as_json: bool, **plan: float) -> int:
@@ -34,7 +35,9 @@ def command(as_json: bool, **plan: float) -> int:
     chosen = Plan(**plan)  # type: ignore[arg-type]
     if not as_json:
         say.line(f"seed {chosen.seed}")
-    report = anyio.run(torture, chosen, _quiet if as_json or not sys.stderr.isatty() else _tell)
+    report = anyio.run(torture, chosen, say.over if sys.stderr.isatty() else _Minutes().tell)
+    if sys.stderr.isatty():
+        say.over("")
     if as_json:
         output.print_json(report.as_dict())
     else:
@@ -42,17 +45,20 @@ def command(as_json: bool, **plan: float) -> int:
     return 0 if report.verdict.kept else 1
 
 
-def _quiet(line: str) -> None:
-    return None
+class _Minutes:
+    """Progress where no line can be written over: one a minute."""
 
+    def __init__(self) -> None:
+        self._told_s = time.monotonic()
 
-def _tell(line: str) -> None:
-    say.over(line)
+    def tell(self, line: str) -> None:
+        if time.monotonic() - self._told_s >= 60:
+            self._told_s = time.monotonic()
+            say.line(line, err=True)
 
 
 def _print(report: Report) -> None:
     tally, found = report.tally, report.verdict
-    say.over("")
     rows = [
         ("rows acknowledged / present", f"{found.acknowledged:,} / {found.present:,}"),
         ("completed, failed, canceled", f"{found.completed:,}, {found.failed:,}, {found.canceled:,}"),

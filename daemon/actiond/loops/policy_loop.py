@@ -72,7 +72,6 @@ class PolicyLoop:
             poll = await self._store.poll()
             waiting = await self._store.waiting_names()
             await self._look_for_withdrawn()
-            await self._look_at_the_queue()
             for name, standing in poll.processors.items():
                 if standing.uses is not None:
                     await self._built_in(name, standing)
@@ -93,11 +92,6 @@ class PolicyLoop:
             await self._store.serve(*served)
             self._served = served
 
-    async def _look_at_the_queue(self) -> None:
-        """Of notifications, while they matter here."""
-        if self._world.listening and (share := await self._store.notification_queue()) > QUEUE_SHARE:
-            log.warning(LogLine.NOTIFICATIONS_PILE_UP, full=round(share, 2))
-
     async def _look_for_withdrawn(self) -> None:
         """The same that a notification tells at once."""
         held = [(loop, run) for loop in self._loops.values() for run in loop.crew.runs]
@@ -111,6 +105,8 @@ class PolicyLoop:
     def _apply(self, poll: Poll, asked_s: float) -> None:
         world = self._world
         world.notify_outcomes = poll.notify_outcomes
+        if world.listening and poll.queue > QUEUE_SHARE:
+            log.warning(LogLine.NOTIFICATIONS_PILE_UP, full=round(poll.queue, 2))
         clock_set = poll.now is not None and world.clock.told(poll.now)
         if clock_set or (world.paused, world.flags) != (poll.paused, poll.flags):
             self._tell_of_flags(poll)

@@ -31,6 +31,7 @@ class Poll:
     processors: dict[str, Standing] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     now: datetime | None = None  # what time it is there
+    queue: float = 0.0  # of notifications, how full it is, 0 to 1
 
     @property
     def paused(self) -> bool:
@@ -72,16 +73,11 @@ class ProcessorStore:
         rows = await self._pool.fetch(self._sql["poll"])
         settings = json_text.loads(rows[0]["settings"])
         standings = {row["name"]: _standing(row) for row in rows if row["name"] is not None}
-        return Poll(standings, settings, rows[0]["now"])
+        return Poll(standings, settings, rows[0]["now"], rows[0]["queue"])
 
     async def store_wake(self, names: Sequence[str]) -> None:
         """Keep a wake that came as a bare NOTIFY."""
         await self._pool.execute(self._sql["store_wake"], names)
-
-    async def notification_queue(self) -> float:
-        """How full it is, 0 to 1."""
-        share: float = await self._pool.fetchval(self._sql["notification_queue"])
-        return share
 
     async def waiting_names(self) -> list[str]:
         """Every processor that has pending rows, registered or not."""
@@ -91,7 +87,7 @@ class ProcessorStore:
 def _standing(row: Any) -> Standing:
     overrides = dict(row)
     config = overrides.pop("config")
-    for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings", "now"):
+    for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings", "now", "queue"):
         overrides.pop(name)
     overrides["config"] = json_text.loads_or_none(config)
     return Standing(overrides, row["uses"], row["woken_at"], row["due"], row["breaker_left_s"])

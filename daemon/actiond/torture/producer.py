@@ -27,30 +27,34 @@ async def produce(
     """Insert `rows` rows at this rate, through every fault, and give their acknowledged number to `tell`."""
     acknowledged, began_s, connection = 0, time.monotonic(), None
     with (folder / "acknowledged").open("a") as known, (folder / "unknown").open("a") as unknown:
-        while acknowledged < rows:
-            await anyio.sleep(max(0.0, acknowledged / per_s - (time.monotonic() - began_s)))
-            size = min(rng.choice((1, 1, 7, 40, 120)), rows - acknowledged)
-            tag, processor = f"{acknowledged}-{rng.random()}", rng.choice(PROCESSORS)
-            if rng.random() < _PARENT_SHARE:
-                processor, size = PARENT, min(size, PARENTS_MAX)
-            committing = False
-            try:
-                connection = connection or await connect(dsn, name="actiond torture producer")
-                async with connection.transaction():
-                    ids = await insert_texts(connection, processor, [("{}", tag)] * size, 2, 0.0)
-                    committing = True
-            except Exception:  # the boundary of a connection, which is cut on purpose
-                if committing:
-                    unknown.write(f"{tag} {size}\n")
-                    unknown.flush()
-                if connection is not None:
-                    connection.terminate()
-                connection = None
-                await anyio.sleep(0.05)
-                continue
-            known.writelines(f"{id_}\n" for id_ in ids)
-            known.flush()
-            acknowledged += size
-            tell(acknowledged)
-    if connection is not None:
-        connection.terminate()
+        try:
+            while acknowledged < rows:
+                await anyio.sleep(max(0.0, acknowledged / per_s - (time.monotonic() - began_s)))
+                size = min(rng.choice((1, 1, 7, 40, 120)), rows - acknowledged)
+                tag, processor = f"{acknowledged}-{rng.random()}", rng.choice(PROCESSORS)
+                if rng.random() < _PARENT_SHARE:
+                    processor, size = PARENT, min(size, PARENTS_MAX)
+                committing = False
+                try:
+                    connection = connection or await connect(dsn, name="actiond torture producer")
+                    async with connection.transaction():
+                        ids = await insert_texts(connection, processor, [("{}", tag)] * size, 2, 0.0)
+                        committing = True
+                except BaseException as error:  # of a connection that is cut on purpose, or the time is over
+                    if committing:
+                        unknown.write(f"{tag} {size}\n")
+                        unknown.flush()
+                    if connection is not None:
+                        connection.terminate()
+                    connection = None
+                    if not isinstance(error, Exception):
+                        raise
+                    await anyio.sleep(0.05)
+                    continue
+                known.writelines(f"{id_}\n" for id_ in ids)
+                known.flush()
+                acknowledged += size
+                tell(acknowledged)
+        finally:
+            if connection is not None:
+                connection.terminate()
