@@ -32,11 +32,11 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def instants(name: str) -> list[datetime]:
-    """Times around each change of the clocks of a year, and in between."""
+    """Times around each change of the clocks of a year, after the last hours that it leaves, and in between."""
     at, end, found = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), []
     draw = random.Random(f"{name} 2026")
     while (change := next_change(ZoneInfo(name), at, end)) is not None:
-        near = (-9 * 86_400, -86_400, -7200, -1, 0, 1, 1800, 5400, 86_400)
+        near = (-9 * 86_400, -7 * 86_400 + 2760, -86_400, -7200, -1, 0, 1, 1800, 5400, 86_400)
         found += [change + timedelta(seconds=each) for each in near]
         at = change
     return found + [
