@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 from actiond.batch.crew import Crew
 from actiond.batch.run import Run
@@ -90,7 +91,7 @@ class ProcessorLoop:
         """Until cancelled."""
         while True:
             wait_s = await self.step()
-            if wait_s != 0:  # else the next claim is sent before what the last one brought begins to run
+            if wait_s != 0:  # else the next claim is sent before what a full one brought begins to run
                 await self.bell.wait(wait_s)
 
     async def step(self) -> float | None:
@@ -169,8 +170,7 @@ class ProcessorLoop:
             return delay_s
         if wanted:
             return await self._claim(wanted)
-        crew = self.crew
-        wait_s = pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, self._batch_size)
+        wait_s = self._flush_in_s()
         if wait_s == 0 or (wait_s is not None and shut and not held_s):
             await self.writer.send(None)
             return 0.0
@@ -224,6 +224,8 @@ class ProcessorLoop:
         self._watermark.claimed(answer.rows, time.monotonic())
         self._not_before_s = 0.0
         asked = wanted if answer.allowed is None else answer.allowed
+        if 0 < len(answer.rows) < asked:
+            await anyio.lowlevel.checkpoint()  # no more wait there: what came begins before the next look
         if len(answer.rows) < asked and not whole:
             self._watermark.forget()
             return 0.0
