@@ -82,6 +82,12 @@ FIGURES: dict[str, tuple[str, Target | None]] = {
     # tests/bench/killed.py
     "killed_walk": ("s", None),
     "killed_family": ("s", None),
+    # tests/bench/patience.py
+    "dead_rows_p99": ("ms from INSERT to handler", at_most(50)),
+    "away_cpu": ("% of a core", at_most(2)),
+    "away_lines": ("lines of log", at_most(20)),
+    "away_memory": ("MB more", at_most(1)),
+    "away_back": ("s", at_most(2)),
     # tests/bench/soak.py: growth from the median of the first half to that of the second
     "soak_lost": ("rows", at_most(0)),
     "soak_memory_slope": ("MB an hour", at_most(1)),

@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tests.bench.figure import Figure
 from tests.bench.place import Place
@@ -20,36 +21,52 @@ WARM_UP = 20
 PAUSE_S = (0.03, 0.05)
 
 INSERT = """insert into actiond.action (processor, data) values ('bench_latency', '{"n": 1}') returning id"""
+STARTED = "select id, result::text as at from actiond.action where id = any ($1) order by id"
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Milliseconds, in order."""
+
+    since_commit: list[float]
+    since_sent: list[float]
 
 
 async def measure(place: Place) -> list[Figure]:
     await place.clear()
     async with place.daemons():
-        committed: dict[int, int] = {}
-        sent: dict[int, int] = {}
-        insert = await place.connection.prepare(INSERT)
-        for _ in range(WARM_UP + SAMPLES):
-            await asyncio.sleep(random.uniform(*PAUSE_S))
-            before_ns = time.monotonic_ns()
-            row_id = await insert.fetchval()
-            committed[row_id], sent[row_id] = time.monotonic_ns(), before_ns
-        await asyncio.sleep(1)
-        rows = await place.connection.fetch("select id, result::text as at from actiond.action order by id")
-    started = {row["id"]: int(row["at"]) for row in rows if row["at"] is not None}
-    if len(started) != WARM_UP + SAMPLES:
-        raise RuntimeError(f"{len(started)} of {WARM_UP + SAMPLES} handlers started within a second")
-    measured = list(started)[WARM_UP:]
-    since_commit = sorted((started[row_id] - committed[row_id]) / 1e6 for row_id in measured)
-    since_sent = sorted((started[row_id] - sent[row_id]) / 1e6 for row_id in measured)
+        found = await sampled(place)
+    said = "from sending the INSERT"
+    longest = f"longest of {SAMPLES}: {found.since_commit[-1]:.2f}"
     return [
-        Figure("latency_p50", _share(since_commit, 0.5), f"from sending the INSERT {_share(since_sent, 0.5):.2f}"),
+        Figure("latency_p50", share(found.since_commit, 0.5), f"{said} {share(found.since_sent, 0.5):.2f}"),
         Figure(
-            "latency_p99",
-            _share(since_commit, 0.99),
-            f"from sending the INSERT {_share(since_sent, 0.99):.2f}; longest of {SAMPLES}: {since_commit[-1]:.2f}",
+            "latency_p99", share(found.since_commit, 0.99), f"{said} {share(found.since_sent, 0.99):.2f}; {longest}"
         ),
     ]
 
 
-def _share(values: Sequence[float], share: float) -> float:
+async def sampled(place: Place) -> Samples:
+    """Of single rows, while a daemon runs."""
+    committed: dict[int, int] = {}
+    sent: dict[int, int] = {}
+    insert = await place.connection.prepare(INSERT)
+    for _ in range(WARM_UP + SAMPLES):
+        await asyncio.sleep(random.uniform(*PAUSE_S))
+        before_ns = time.monotonic_ns()
+        row_id = await insert.fetchval()
+        committed[row_id], sent[row_id] = time.monotonic_ns(), before_ns
+    await asyncio.sleep(1)
+    rows = await place.connection.fetch(STARTED, list(committed))
+    started = {row["id"]: int(row["at"]) for row in rows if row["at"] is not None}
+    if len(started) != WARM_UP + SAMPLES:
+        raise RuntimeError(f"{len(started)} of {WARM_UP + SAMPLES} handlers started within a second")
+    measured = list(started)[WARM_UP:]
+    return Samples(
+        sorted((started[row_id] - committed[row_id]) / 1e6 for row_id in measured),
+        sorted((started[row_id] - sent[row_id]) / 1e6 for row_id in measured),
+    )
+
+
+def share(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]

@@ -13,7 +13,8 @@ import pytest
 from actiond.postgres.action_store import Claim, Parcel
 from actiond.postgres.connection import work_pool
 from actiond.postgres.statements import Statements
-from actiond.rules.pace import BEGINNING, LEVELS, Watermark
+from actiond.rules.pace import LEVELS
+from actiond.rules.watermark import BEGINNING, Watermark
 from support.database import eventually
 from support.work import claim, insert, outcomes, store_of
 
@@ -193,7 +194,7 @@ async def test_behind_the_watermark_lie_the_rows_that_were_done_and_nobody_pays_
         while done < 10_000:
             times, ids, _ = watermark.begin(0)
             answer = await store.step(parcel, Claim("p", 1_000, LEVELS, times, ids))
-            watermark.claimed(answer.rows, 0)
+            watermark.claimed(answer.rows, 0, short=False)
             parcel, done = Parcel(outcomes(answer)), done + len(answer.rows)
         await store.step(parcel, None)
         times, ids, whole = watermark.begin(0.5)
@@ -211,7 +212,7 @@ async def test_rows_behind_the_watermark_are_found_when_it_is_forgotten(conn, st
     async def ids() -> list[int]:
         times, from_ids, _ = watermark.begin(0)
         answer = await store.step(Parcel(), Claim("p", 100, LEVELS, times, from_ids))
-        watermark.claimed(answer.rows, 0)
+        watermark.claimed(answer.rows, 0, short=True)
         return [row.id for row in answer.rows]
 
     first = await insert(conn, 3)
@@ -234,7 +235,7 @@ async def test_rows_of_one_bulk_insert_are_told_apart_by_their_ids(conn, store) 
     while len(claimed) < 50:
         times, ids, _ = watermark.begin(0)
         answer = await store.step(Parcel(), Claim("p", 7, LEVELS, times, ids))
-        watermark.claimed(answer.rows, 0)
+        watermark.claimed(answer.rows, 0, short=False)
         claimed += [row.id for row in answer.rows]
     assert claimed == wanted
 

@@ -88,9 +88,7 @@ async def test_without_room_for_data_nothing_is_claimed_until_there_is(disk, sta
             conn, daemon, ids = await waiting_rows(server, start, processor_file)
             ballast = await asyncio.to_thread(fill, disk)
             await conn.execute("delete from actiond.setting")
-            await eventually(
-                lambda: any(NO_ROOM in line["error"] for line in daemon.heard("connection_lost", connection="one"))
-            )
+            await eventually(lambda: any(NO_ROOM in line["error"] for line in daemon.heard("connection_lost")))
             await Ready(daemon).is_(503, NO_ROOM)
             assert daemon.process.poll() is None
             left = await conn.fetchval("select count(*) from actiond.action where status = 'pending'")
@@ -121,7 +119,7 @@ async def test_without_room_for_its_log_the_server_ends_and_the_daemon_waits(
         while not conn.is_closed():  # more log than there is room for: a PANIC, which ends every session
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await conn.execute("select pg_switch_wal(), pg_logical_emit_message(true, 'x', repeat('x', 1000000))")
-        await daemon.says("connection_lost", connection="poll")
+        await daemon.says("connection_lost")
         await Ready(daemon).is_(503)
         assert daemon.process.poll() is None
         ballast.unlink()

@@ -41,9 +41,7 @@ async def refused(daemon: Daemon, conn: asyncpg.Connection, reason: str) -> Asyn
     """Around the mending: rows wait, the daemon has lost its lease, is not ready and is there; gives the rows."""
     ids = await ask(conn, "one", *[{}] * 50)
     await daemon.says("lease_lost")
-    await eventually(
-        lambda: any(reason in line["error"] for line in daemon.heard("connection_lost", connection="poll"))
-    )
+    await eventually(lambda: any(reason in line["error"] for line in daemon.heard("connection_lost")))
     await sessions_end(conn)  # one may have been on its way in
     await Ready(daemon).is_(503, reason)
     yield ids

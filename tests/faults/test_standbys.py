@@ -73,7 +73,7 @@ async def test_a_primary_that_becomes_a_standby_is_waited_for(start, processor_f
         become_standby(server)
         await asyncio.to_thread(server.restart)
         conn = await asyncpg.connect(server.dsn("postgres"))
-        await eventually(lambda: daemon.heard("connection_lost", connection="poll", error=READS_ONLY))
+        await eventually(lambda: daemon.heard("connection_lost", error=READS_ONLY))
         await daemon.says("lease_lost")
         await Ready(daemon).is_(503, READS_ONLY)
         assert daemon.process.poll() is None

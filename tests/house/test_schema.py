@@ -13,7 +13,8 @@ from actiond.postgres.action_store import ActionStore, Claim, EndedRun, Parcel
 from actiond.postgres.connection import close_pool, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.statements import Statements
-from actiond.rules.pace import LEVELS, Watermark
+from actiond.rules.pace import LEVELS
+from actiond.rules.watermark import Watermark
 from actiond.words.claimed import Settlement
 from support.database import Database
 

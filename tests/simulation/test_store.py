@@ -28,7 +28,7 @@ from actiond.postgres.action_store import ActionStore, Answer, EndedRun, Parcel
 from actiond.postgres.connection import close_pool, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.statements import Statements
-from actiond.rules.pace import Watermark
+from actiond.rules.watermark import Watermark
 from actiond.words.claimed import Settlement
 from simulation.rows import Record
 from simulation.server import Names
@@ -198,7 +198,7 @@ class Alike(RuleBasedStateMachine):
             self.held[who].append((len(self.held[who]), real, memory))
             if processor == "p":
                 for side in (0, 1):
-                    self.marks[who][side].claimed(answers[side].rows, 0.0)
+                    self.marks[who][side].claimed(answers[side].rows, 0.0, short=len(real.rows) < limit)
 
     def _parcel(self, who: int, side: int, said: list[Any], over: list[int]) -> Parcel:
         claims = [(answer[side + 1]) for answer in self.held[who]]

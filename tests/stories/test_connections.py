@@ -227,7 +227,7 @@ async def test_postgres_may_go_and_come_back(start, processor_file, crash) -> No
             if crash:
                 await asyncio.to_thread(server.kill)
                 daemon.signal(signal.SIGHUP)
-                await daemon.says("connection_lost", connection="poll")
+                await daemon.says("connection_lost")
                 await asyncio.to_thread(server.start)
             else:
                 await asyncio.to_thread(server.restart)

@@ -12,7 +12,8 @@ from actiond.postgres.action_store import ActionStore, Answer, Claim, Parcel
 from actiond.postgres.connection import Pool, close_pool, work_pool
 from actiond.postgres.daemon_store import DaemonStore
 from actiond.postgres.statements import Statements
-from actiond.rules.pace import BEGINNING, LEVELS
+from actiond.rules.pace import LEVELS
+from actiond.rules.watermark import BEGINNING
 from actiond.words.claimed import ClaimedRow, Settlement
 from support.database import Database
 

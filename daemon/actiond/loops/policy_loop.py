@@ -6,6 +6,7 @@ which names have rows that nobody here serves.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from actiond.postgres.processor_store import Poll, ProcessorStore, Standing
 from actiond.rules import flags
 from actiond.words.log_lines import LogLine
 
+SHARE = 10  # a poll that took t is repeated for those who ask after so many t
 QUEUE_SHARE = 0.1  # of notifications: `actiond doctor` speaks up here, too
 
 log = get_logger()
@@ -50,6 +52,9 @@ class PolicyLoop:
         self._wakes: set[str] = set()
         self._warned: set[str] = set()
         self._served: tuple[int, list[str]] = (0, [])  # daemon, names: what the row of this daemon says
+        self._again_s = 0.0  # the earliest that somebody who asks gets a poll
+        self._soon: asyncio.TimerHandle | None = None
+        world.poll_soon = self._poll_soon
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -59,6 +64,16 @@ class PolicyLoop:
     def woken(self, names: list[str]) -> None:
         """A wake was heard for processors that run only when woken: the next poll stores it, if nobody did."""
         self._wakes.update(names)
+
+    def _poll_soon(self) -> None:
+        """A loop does not look from the beginning just now: so this one does, for a tenth of the time at most."""
+        if self._soon is None:
+            wait_s = max(0.0, self._again_s - time.monotonic())
+            self._soon = asyncio.get_running_loop().call_later(wait_s, self._poll_now)
+
+    def _poll_now(self) -> None:
+        self._soon = None
+        self.bell.ring()
 
     async def step(self) -> float:
         """One poll; how long until the next."""
@@ -70,6 +85,7 @@ class PolicyLoop:
                 await self._store.store_wake(sorted(wakes))
                 wakes = set()
             poll = await self._store.poll()
+            self._again_s = time.monotonic() + SHARE * (time.monotonic() - asked_s)
             waiting = await self._store.waiting_names()
             await self._look_for_withdrawn()
             for name, standing in poll.processors.items():

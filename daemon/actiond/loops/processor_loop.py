@@ -27,6 +27,7 @@ from actiond.batch.crew import Crew
 from actiond.batch.run import Run
 from actiond.batch.write_back import WriteBack
 from actiond.host.log import get_logger
+from actiond.loops.arming import Arming
 from actiond.loops.bell import Bell
 from actiond.loops.brakes import Brakes
 from actiond.loops.opening import Opening
@@ -34,6 +35,7 @@ from actiond.loops.world import World
 from actiond.postgres.action_store import ActionStore, Answer, Claim
 from actiond.postgres.connection import Trouble, in_words, trouble
 from actiond.rules import flags, gate, pace
+from actiond.rules.watermark import Watermark
 from actiond.words.errors import AnswerLost
 from actiond.words.log_lines import LogLine
 
@@ -44,9 +46,7 @@ ERROR_PAUSE_S = {
     Trouble.MISFIT: (1.0, 10.0),
 }
 FULL_S = 0.25  # until the next look when the limit over all daemons is reached: no bell rings for a free place
-ARM_FIRST_S, ARM_LONGEST_S, ARM_LONG_S = 0.001, 0.02, 0.25  # between tries to take the bell; the last after 1 s
-#: While one of these holds, what was claimed and has not begun goes back.
-_PUTS_BACK = {gate.Shut.FLAG_OFF, gate.Shut.WINDOW_CLOSED}
+_PUTS_BACK = {gate.Shut.FLAG_OFF, gate.Shut.WINDOW_CLOSED}  # what was claimed and has not begun
 
 log = get_logger()
 
@@ -78,20 +78,22 @@ class ProcessorLoop:
         self._store = store
         self._doorbell = doorbell
         self._world = world
-        self._watermark = pace.Watermark()
+        self._watermark = Watermark()
+        self._suspects_left = False  # where the last claim looked, maybe
         self._asking = False  # a claim is under way
         self._lost_run = 0  # a claim whose answer was lost
         self.troubles = 0  # in a row
         self._told_s: float | None = None  # since when it is known to be lost
-        self._arming_since_s: float | None = None
+        self._arming = Arming()
         self._idle = True
         self._not_before_s = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            wait_s = await self.step()
-            if wait_s != 0:  # else the next claim is sent before what a full one brought begins to run
+            if (
+                wait_s := await self.step()
+            ) != 0:  # else the next claim is sent before what a full one brought begins to run
                 await self.bell.wait(wait_s)
 
     async def step(self) -> float | None:
@@ -115,8 +117,8 @@ class ProcessorLoop:
         return self._asking or self._lost_run != 0
 
     def look_from_the_beginning(self) -> None:
-        """Rows came back behind the watermark: a rescue, a release by hand."""
-        self._watermark.forget()
+        """Rows lie behind the watermark: a rescue, a poll that found some."""
+        self._watermark.forget(at_once=True)
 
     def breaker_stands(self, left_s: float | None) -> None:
         """What the database says of the breaker: what is left of its pause, None = closed."""
@@ -205,9 +207,11 @@ class ProcessorLoop:
         policy = self.crew.policy
         held = self._doorbell.holds(self.name)  # before the claim: only then is an empty claim the last word
         asked_s = time.monotonic()
-        times, ids, whole = self._watermark.begin(asked_s)
-        due_at = None if policy.run_on_insert else self.woken_at
+        due_at, outcomes = None if policy.run_on_insert else self.woken_at, self.writer.waiting
         with self.crew.asking() as suspects:
+            if suspects and self._suspects_left:
+                self._watermark.forget(at_once=True)
+            times, ids, whole = self._watermark.begin(asked_s)
             claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, suspects)
             answer = await self._send(claim)
             if self._world.cut_off or answer.daemon != self._store.daemon:
@@ -215,20 +219,24 @@ class ProcessorLoop:
             self.brakes.claimed(answer, asked_s)
             if answer.rows:
                 self._doorbell.leave(self.name)
-                self._idle, self._arming_since_s = False, None
+                self._idle = False
+                self._arming.over()
                 self.crew.add(answer.run_id, answer.rows, answer.probe)
                 if answer.probe:
                     log.info(LogLine.BREAKER_PROBES, processor=self.name, run_id=answer.run_id)
                 elif self.brakes.open:  # since the claim was sent
                     self.crew.put_back()
-        self._watermark.claimed(answer.rows, time.monotonic())
+        self._suspects_left = not suspects or any(row.crashes for row in answer.rows)
+        short = len(answer.rows) < (wanted if answer.allowed is None else answer.allowed)
+        self._watermark.claimed(answer.rows, time.monotonic(), short=short, outcomes=outcomes)
         self._not_before_s = 0.0
-        asked = wanted if answer.allowed is None else answer.allowed
-        if 0 < len(answer.rows) < asked:
+        if short and answer.rows:
             await anyio.lowlevel.checkpoint()  # no more wait there: what came begins before the next look
-        if len(answer.rows) < asked and not whole:
+        if short and not whole:
             self._watermark.forget()
-            return 0.0
+            if self._watermark.owed_in_s(time.monotonic()) == 0:
+                return 0.0
+            self._world.poll_soon()
         if self.brakes.left_s is not None:
             return 0.0  # the next look finds the gate shut, and how long
         if answer.rows:
@@ -239,8 +247,7 @@ class ProcessorLoop:
         return await self._sleep_s(held)
 
     def _flush_in_s(self) -> float | None:
-        crew = self.crew
-        return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, crew.running, self._batch_size)
+        return pace.flush_in_s(self.writer.waiting, self.writer.oldest_s, self.crew.running, self._batch_size)
 
     async def _send(self, claim: Claim) -> Answer:
         bounds = self.crew.policy.bounds
@@ -262,18 +269,11 @@ class ProcessorLoop:
                 log.debug(LogLine.DOORBELL_ARMED, processor=self.name)
                 return 0.0  # one more claim, now that the bell is held
             if sentinel:
-                return self._arm_again_s()
-        self._arming_since_s = None
+                return self._arming.again_s()
+        self._arming.over()
         due_s = await self._store.next_due_s(self.name) if self.crew.policy.run_on_insert else None
-        flush_s = self._flush_in_s()
-        return min((s for s in (due_s, flush_s, self.writer.again_s) if s is not None), default=None)
-
-    def _arm_again_s(self) -> float:
-        now_s = time.monotonic()
-        if self._arming_since_s is None:
-            self._arming_since_s = now_s
-        trying_s = now_s - self._arming_since_s
-        return ARM_LONG_S if trying_s > 1 else min(ARM_LONGEST_S, max(ARM_FIRST_S, trying_s))
+        times_s = (due_s, self._watermark.owed_in_s(time.monotonic()), self._flush_in_s(), self.writer.again_s)
+        return min((s for s in times_s if s is not None), default=None)
 
     async def _recover(self) -> None:
         """A claim's answer was lost: find out what it holds, and run that."""

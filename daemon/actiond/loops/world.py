@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actiond.batch.tally import Counts
@@ -21,3 +22,4 @@ class World:
     listening: bool = False  # notifications arrive, so the doorbell is worth taking
     unsaved_max: int = 10_000
     counts: Counts = field(default_factory=Counts)
+    poll_soon: Callable[[], None] = lambda: None  # to find what lies behind the marks of a loop

@@ -11,7 +11,8 @@ from actiond.postgres.connection import Connection, Pooled
 from actiond.postgres.migrate import files_of
 from actiond.postgres.statements import FUNCTIONS, Statements
 from actiond.rules import drift
-from actiond.rules.pace import BEGINNING, LEVELS
+from actiond.rules.pace import LEVELS
+from actiond.rules.watermark import BEGINNING
 from actiond.words.findings import Finding
 
 

@@ -37,6 +37,7 @@ class Hearing:
         self._listen = listen
         self._lease_s = lease_s
         self._down_since_s: float | None = None
+        self._down_why = ""  # as it was told last
         self.known = anyio.Event()  # set once this daemon has an id
         self._mufflers: dict[str, Muffler] = {}  # by processor
         self._polls, self._edits = Muffler(self._poll), Muffler(self._read_edits)
@@ -82,12 +83,10 @@ class Hearing:
             self._polls.ring()
 
     def _muffler(self, name: str) -> Muffler:
-        def look() -> None:
-            self._loops[name].look_from_the_beginning()
-            self._loops[name].bell.ring()
-
-        if name not in self._mufflers:
-            self._mufflers[name] = Muffler(look, lambda: self._loops[name].writer.tally.claims)
+        if name not in self._mufflers:  # the loop of a name may be another one after a reload
+            self._mufflers[name] = Muffler(
+                lambda: self._loops[name].bell.ring(), lambda: self._loops[name].writer.tally.claims
+            )
         return self._mufflers[name]
 
     def _withdraw(self, numbers: list[str]) -> None:
@@ -136,8 +135,11 @@ class Hearing:
             if self._down_since_s is None:
                 self._down_since_s = time.monotonic()
             self._world.counts.troubles["presence"] += 1
-            log.warning(LogLine.LISTENER_LOST, error=why)
+            if why != self._down_why:  # while it goes on nothing is new, and `connection_lost` counts the tries
+                log.warning(LogLine.LISTENER_LOST, error=why)
+            self._down_why = why
             return
+        self._down_why = ""
         if self._down_since_s is not None:
             log.info(LogLine.LISTENER_RESTORED, down_s=round(time.monotonic() - self._down_since_s, 2))
             self._down_since_s = None

@@ -41,6 +41,7 @@ from actiond.postgres.migrate import check
 from actiond.postgres.processor_store import ProcessorStore, Standing
 from actiond.postgres.statements import Statements
 from actiond.rules import flags, gate, pace
+from actiond.rules.watermark import Watermark
 from actiond.testing.batches import alone
 from actiond.testing.stored import StoredAction, look
 
@@ -131,7 +132,7 @@ async def _claims(writer: WriteBack, name: str, policy: Policy, suspects: bool) 
     """Everything that is due, in claims of the usual size, before anything runs: so nothing runs twice."""
     answers: list[Answer] = []
     while True:
-        times, ids, _ = pace.Watermark().begin(0.0)
+        times, ids, _ = Watermark().begin(0.0)
         # Rows that daemons died on come alone, one claim of them at a time.
         claim = Claim(name, policy.most_rows, pace.LEVELS, times, ids, None, suspects and not answers)
         answer = await writer.send(claim)

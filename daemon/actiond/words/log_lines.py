@@ -56,13 +56,13 @@ class LogLine(Line):
 
     # Connections and the claim on being alive
     CONNECTION_LOST = (
-        "warning connection_lost(connection, error, retry_in_s) once per connection, error",
-        "A connection to Postgres broke or could not be made; the daemon keeps trying.",
+        "warning connection_lost(connection, error, retry_in_s) once per error",
+        "A connection to Postgres broke or could not be made; the daemon keeps trying. Several may have one reason.",
     )
     CONNECTION_RESTORED = ("info connection_restored(connection, down_s)", "A lost connection is back.")
     LISTENER_LOST = (
         "warning listener_lost(error) once per error",
-        "Notifications no longer arrive; until they do again, rows are found by looking every few seconds.",
+        "Notifications do not arrive, for this reason; until they do, rows are found by looking every few seconds.",
     )
     LISTENER_RESTORED = (
         "info listener_restored(down_s)",
