@@ -66,6 +66,9 @@ bench-kills: $(READY) ## a step over a million rows and a parent of 100,000 chil
 bench-chaos: $(READY) ## the scenarios that job queues are compared by, and more: under eight minutes, a score
 	@$(BIN)/python -m tests.bench.chaos
 
+bench-patience: $(READY) ## a million dead rows that an old snapshot keeps, and Postgres away for ten minutes: a quarter of an hour
+	@$(BIN)/python -m tests.bench.patience
+
 MINUTES ?= 120
 soak: $(READY) ## does anything grow? two hours with a report (MINUTES=10 is a look)
 	@$(BIN)/python -m tests.bench.soak --minutes $(MINUTES)
@@ -96,4 +99,4 @@ lock: $(READY) ## write requirements.lock and supply.lock anew (needs uv)
 clean: ## remove .venv and what was built
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills bench-chaos soak pages schema audit sbom lock clean
+.PHONY: help setup demo dev quick test test-all tutorial lint check bench bench-views bench-plans bench-kills bench-chaos bench-patience soak pages schema audit sbom lock clean

@@ -1,4 +1,4 @@
-"""What a daemon has to sit out: `make bench-patience`, eleven minutes.
+"""What a daemon has to sit out: `make bench-patience`, a quarter of an hour.
 
 A report keeps its snapshot while a daemon works off rows of one processor, until a million dead versions of rows lie
 where its claims look: how long does a single row take from INSERT to handler then, and how long before?

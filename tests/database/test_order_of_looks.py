@@ -1,15 +1,22 @@
-"""What goes first: the next claim, or what the last one brought."""
+"""What goes first: the next claim, or what the last one brought; what was claimed lately, or what lies behind it."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+from asyncio import sleep
 from typing import Any
 
+import asyncpg
 import pytest
 
 from actiond.contract.policy import Policy
-from support.one_loop import Daemon
-from support.work import insert
+from actiond.loops.policy_loop import PolicyLoop
+from actiond.postgres.connection import Pool
+from actiond.postgres.processor_store import ProcessorStore
+from actiond.postgres.statements import Statements
+from support.one_loop import Daemon, looks
+from support.work import insert, store_of
 
 CONCURRENCY = 4
 
@@ -45,3 +52,46 @@ async def test_the_next_claim_goes_first_only_where_more_rows_wait(conn, pool, r
         await daemon.loop.step()
     await asyncio.gather(*daemon.calls)
     assert daemon.said[:3] == order
+
+
+async def late(conn: asyncpg.Connection) -> int:
+    """A row that lies behind all that was claimed: due since a minute."""
+    return await conn.fetchval(
+        "insert into actiond.action (processor, next_eligible_at)"
+        " values ('p', actiond.now() - interval '1 min') returning id"
+    )
+
+
+async def a_loop_with_a_mark(conn: asyncpg.Connection, pool: Pool) -> Daemon:
+    daemon = Daemon(pool, 1, Policy())
+    ids = await insert(conn, 3)
+    await looks(daemon)
+    assert [id_ for id_, _ in daemon.got] == ids
+    return daemon
+
+
+async def test_what_lies_behind_the_mark_is_found_before_anybody_sleeps(conn, pool) -> None:
+    daemon = await a_loop_with_a_mark(conn, pool)
+    row = await late(conn)
+    await looks(daemon)
+    assert daemon.got[-1][0] == row
+
+
+async def test_where_looks_from_the_beginning_are_slow_the_poll_finds_it(conn, pool) -> None:
+    await conn.execute("insert into actiond.processor (name) values ('p')")
+    daemon = await a_loop_with_a_mark(conn, pool)
+    loop, mark = daemon.loop, daemon.loop._watermark
+    policy = PolicyLoop(
+        ProcessorStore(pool, Statements()), store_of(pool), {"p": loop}, daemon.world, 600, lambda *_: sleep(0)
+    )
+    loop.crew.processor.policy = daemon.policy
+    mark._not_before_s = mark._by_itself_s = math.inf  # as after one that took very long
+    await policy.step()
+    assert not await policy.bell.wait(0)
+    (new,), old = await insert(conn), await late(conn)
+    await looks(daemon)
+    assert daemon.got[-1][0] == new
+    assert await policy.bell.wait(1)
+    await policy.step()
+    await looks(daemon)
+    assert daemon.got[-1][0] == old

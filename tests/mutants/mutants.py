@@ -24,9 +24,11 @@ from actiond.batch.write_back import WriteBack
 from actiond.host import worker_process
 from actiond.host.worker_process import WorkerProcess
 from actiond.loops.bell import Bell
+from actiond.loops.policy_loop import PolicyLoop
 from actiond.loops.processor_loop import ProcessorLoop
 from actiond.postgres import migrate, statements
 from actiond.postgres.presence import Presence
+from actiond.rules.watermark import Watermark
 from actiond.service import drain
 from actiond.service.hearing import Hearing
 from actiond.words.errors import AnswerLost, WorkerDied
@@ -204,7 +206,7 @@ def _any_settlement_fits() -> None:
 _STEP, _TRANSITIONS = "tests/database/test_step.py::", "tests/database/test_transitions.py::"
 _SCHEDULES = "tests/database/test_schedules.py::"
 _RESCUE, _DOORBELL = "tests/database/test_rescue.py::", "tests/database/test_doorbell.py::"
-_BRAKES = "tests/database/test_brakes.py::"
+_BRAKES, _LOOKS = "tests/database/test_brakes.py::", "tests/database/test_order_of_looks.py::"
 _FOUND = "tests/simulation/test_found.py::"
 _WORLDS = "tests/simulation/test_simulation.py::test_in_every_world_all_rows_end_once_and_nothing_is_left"
 _BULK, _WORKERS = "tests/database/test_bulk.py::", "tests/pure/test_workers.py::"
@@ -291,6 +293,16 @@ MUTANTS: dict[str, Mutant] = {
         "a bell that rings during a look is forgotten",
         _latch_cleared_after_the_look,
         "tests/pure/test_bell.py::test_a_ring_during_the_look_is_not_lost",
+    ),
+    "mark_is_the_last_word": Mutant(
+        "a claim that came back short from the watermark is not followed by a look from the beginning",
+        lambda: setattr(Watermark, "forget", lambda self, at_once=False: None),
+        _LOOKS + "test_what_lies_behind_the_mark_is_found_before_anybody_sleeps",
+    ),
+    "nobody_asks_the_poll": Mutant(
+        "while looks from the beginning are slow nobody looks for what lies behind the watermark",
+        lambda: setattr(PolicyLoop, "_poll_soon", lambda self: None),
+        _LOOKS + "test_where_looks_from_the_beginning_are_slow_the_poll_finds_it",
     ),
     "reconnect_without_a_look": Mutant(
         "after a lost session nobody looks for what was missed",

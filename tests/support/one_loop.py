@@ -25,7 +25,7 @@ class Daemon:
         self.processor = SimpleNamespace(name="p", batch=False)
         self.policy, self.speed, self.sizing, self.world = policy, Speed(), Sizing(), World()
         self.in_hand = self.running = self.asked = self.put_backs = 0
-        self.asking = Suspects().asking
+        self.asking, self.runs = Suspects().asking, ()
         self.got: list[tuple[int, bool]] = []
         store = store_of(pool, number)
         sound = store.step_within
