@@ -46,6 +46,8 @@ async def plan(batch: Batch[Any]) -> None:
     (action,) = batch
     state = action.state or {}
     try:
+        async with batch.transaction([]) as connection:
+            await connection.execute(_sql["plan_asked_by"], action.created_by)
         if state.get("over"):
             await _end(batch, action, state)
         elif state.get("filled"):

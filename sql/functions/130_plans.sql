@@ -173,6 +173,21 @@ begin
   return id;
 end $$;
 
+-- Who asks for a run must be one who may: who switches plans, or a daemon, for schedules and for plans that follow. For
+-- whoever may insert actions can insert one of actiond.plan, too, and have it say that it came far already.
+create or replace function actiond.plan_asked_by(role text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_roles r where r.rolname = role)
+     or not has_column_privilege(role, 'actiond.plan', 'enabled', 'update')
+    and not has_column_privilege(role, 'actiond.plan', 'last_run', 'update') then
+    raise exception 'role % may not run plans', quote_ident(role)
+      using errcode = 'AC005', hint = 'grant update (enabled) on actiond.plan to that role';
+  end if;
+end $$;
+
 -- The log: runs of plans, newest first.
 create or replace view actiond.plan_log as
 select a.id as run, a.data ->> 'plan' as plan, l.status, a.created_at, a.started_at, a.finished_at,

@@ -138,6 +138,38 @@ async def test_rescue(peopled, conn, start, processor_file) -> None:
     await eventually(lambda: conn.fetchval("select ended = 'died' from actiond.daemon order by id limit 1"))
 
 
+FORGED = [
+    '{"edition": 1, "made": 0, "last": null}',
+    '{"filled": true, "made": 1}',
+    '{"filled": true, "over": true, "made": 1}',
+]
+
+
+async def test_who_may_only_insert_runs_no_plan(peopled, conn, start, processor_file) -> None:
+    await conn.execute(
+        "insert into actiond.plan (name, source, processor) values ('next', 'select 1 as n', 'limited');"
+        "insert into actiond.plan (name, source, processor, then_plan, then_on)"
+        " values ('all', 'select 1 as n', 'limited', 'next', 'always')"
+    )
+    await start(peopled.dsn("daemon"), processor_file(WORK)).ready()
+    async with peopled.connected("producer") as producer, peopled.connected("operator") as operator:
+        wrong = [
+            await producer.fetchval(
+                "insert into actiond.action (processor, data, state)"
+                " values ('actiond.plan', '{\"plan\": \"all\"}', $1) returning id",
+                state,
+            )
+            for state in (None, *FORGED)
+        ]
+        for row in await until(conn, wrong, "failed"):
+            assert row["error"].startswith("role test_producer may not run plans. grant update (enabled)")
+        assert await conn.fetchval("select count(*) from actiond.action where id <> all ($1)", wrong) == 0
+        await until(conn, [await operator.fetchval("select actiond.plan_run('all')")], "completed")
+        after = "select id from actiond.action where processor = 'actiond.plan' and data ->> 'plan' = 'next'"
+        (followed,) = await eventually(lambda: conn.fetch(after))  # the daemon asks for it
+        await until(conn, [followed["id"]], "completed")
+
+
 async def test_what_strangers_send_costs_time_and_nothing_else(peopled, conn, start, processor_file) -> None:
     daemon = await start(peopled.dsn("daemon"), processor_file(WORK)).ready()
     async with peopled.connected("stranger") as stranger, peopled.connected("producer") as producer:
