@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from asyncio import sleep
 from typing import Any
 
 import asyncpg
 import pytest
+from anyio.lowlevel import checkpoint
 
 from actiond.contract.policy import Policy
 from actiond.loops.policy_loop import PolicyLoop
@@ -82,7 +82,7 @@ async def test_where_looks_from_the_beginning_are_slow_the_poll_finds_it(conn, p
     daemon = await a_loop_with_a_mark(conn, pool)
     loop, mark = daemon.loop, daemon.loop._watermark
     policy = PolicyLoop(
-        ProcessorStore(pool, Statements()), store_of(pool), {"p": loop}, daemon.world, 600, lambda *_: sleep(0)
+        ProcessorStore(pool, Statements()), store_of(pool), {"p": loop}, daemon.world, 600, lambda *_: checkpoint()
     )
     loop.crew.processor.policy = daemon.policy
     mark._not_before_s = mark._by_itself_s = math.inf  # as after one that took very long
