@@ -80,7 +80,7 @@ async def test_what_lies_behind_the_mark_is_found_before_anybody_sleeps(conn, po
 async def test_where_looks_from_the_beginning_are_slow_the_poll_finds_it(conn, pool) -> None:
     await conn.execute("insert into actiond.processor (name) values ('p')")
     daemon = await a_loop_with_a_mark(conn, pool)
-    loop, mark = daemon.loop, daemon.loop._watermark
+    loop, mark = daemon.loop, daemon.loop.watermark
     policy = PolicyLoop(
         ProcessorStore(pool, Statements()), store_of(pool), {"p": loop}, daemon.world, 600, lambda *_: checkpoint()
     )

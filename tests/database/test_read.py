@@ -10,7 +10,7 @@ import pytest
 
 from actiond.postgres import read
 from actiond.postgres.action_store import EndedRun, Parcel
-from actiond.postgres.connection import connect
+from actiond.postgres.connection import connect, patient
 from actiond.postgres.statements import Statements
 from support.clock import set_now
 from support.work import claim, insert, outcome, outcomes, register, settle, store_of
@@ -20,8 +20,8 @@ NOW = "2030-01-01 12:00:00+00"
 
 @pytest.fixture
 async def asker(db):
-    """A connection as the commands have it."""
-    connection = await connect(db.dsn)
+    """A connection as the commands have it, on a machine that may be busy."""
+    connection = await connect(db.dsn, settings=patient(60))
     yield connection
     connection.terminate()
 
@@ -232,7 +232,9 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 async def explained(asker, name: str, *arguments: Any) -> tuple[int, set[str]]:
     """(pages that were looked at, how the table of actions was read)"""
-    told = await asker.fetchval(f"explain (analyze, buffers, format json, timing off) {Statements()[name]}", *arguments)
+    told = await asker.fetchval(
+        f"explain (analyze, buffers, format json, timing off) {Statements()[name]}", *arguments, timeout=60
+    )
     plan = json.loads(told)[0]["Plan"]
     how = {node["Node Type"] for node in nodes(plan) if node.get("Relation Name") == "action"}
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], how

@@ -18,7 +18,7 @@ from actiond.service.hearing import Hearing
 class ALoop:
     def __init__(self, run_on_insert: bool = True) -> None:
         self.bell = Bell()
-        self.from_the_beginning = 0
+        self.from_the_beginning, self.watermark = 0, self
         self.withdrawn: list[tuple[int, int]] = []
         self.crew = SimpleNamespace(
             policy=SimpleNamespace(run_on_insert=run_on_insert),
@@ -30,8 +30,8 @@ class ALoop:
         self.writer = SimpleNamespace(drop=lambda: 3, tally=SimpleNamespace(claims=0))
         self.forgotten: list[bool] = []
 
-    def look_from_the_beginning(self) -> None:
-        self.from_the_beginning += 1
+    def forget(self, *, at_once: bool) -> None:
+        self.from_the_beginning += at_once
 
 
 class APolicyLoop:

@@ -144,6 +144,16 @@ def test_but_not_where_rows_are_known_to_lie_there() -> None:
     assert looked(mark, 2.0)
 
 
+def test_a_first_row_that_is_due_behind_the_mark_is_one_that_lies_there() -> None:
+    mark = a_slow_watermark()
+    at_the_mark = (LONG_AGO + timedelta(minutes=3), 7)
+    mark.forget()
+    mark.due([None, None, at_the_mark, None])
+    assert mark.owed_in_s(2.0) != 0
+    mark.due([None, None, (at_the_mark[0], 6), None])
+    assert mark.owed_in_s(2.0) == 0
+
+
 def test_when_they_are_quick_again_nothing_is_put_off() -> None:
     mark = a_slow_watermark()
     mark.forget(at_once=True)

@@ -20,6 +20,7 @@ import asyncpg
 
 from actiond.postgres.connection import COMMAND_S
 from actiond.postgres.presence import WAKE, WITHDRAWN
+from actiond.rules.pace import LEVELS
 from simulation.loop import VirtualLoop
 from simulation.rows import Record
 from simulation.store import Store
@@ -228,10 +229,18 @@ class Server:
 
     def poll(self, session: None) -> list[Record]:
         now, rows = self.store.now(), self.store.rows.values()
-        due = {name: any(r.waits and r.due <= now for r in rows if r.processor == name) for name in ("each", "batch")}
+        due = {
+            name: [r for r in rows if r.processor == name and r.waits and r.due <= now] for name in ("each", "batch")
+        }
         no = {"uses": None, "woken_at": None, "breaker_left_s": None, "config": None, "settings": "{}"}
         no |= {"now": datetime.fromtimestamp(now / 1e6, UTC), "queue": 0.0}
-        return [Record(name=name, due=is_due, **no) for name, is_due in due.items()]
+        answer = []
+        for name, those in due.items():
+            levels = [[(r.due, r.id) for r in those if r.priority == level] for level in LEVELS]
+            firsts = [min(each, default=(None, None)) for each in levels]
+            times = [at and datetime.fromtimestamp(at / 1e6, UTC) for at, _ in firsts]
+            answer.append(Record(name=name, due_times=times, due_ids=[id_ for _, id_ in firsts], **no))
+        return answer
 
     def waiting_names(self, session: None) -> list[Record]:
         return [Record(name=name) for name in sorted({row.processor for row in self.store.rows.values() if row.waits})]

@@ -161,10 +161,9 @@ class PolicyLoop:
             loop.brakes.new_policy()
         if not loop.brakes.overtaken(asked_s, standing.breaker_left_s):
             loop.breaker_stands(standing.breaker_left_s)
-        if after != before or woken or standing.due or not loop.policy_known:
+        loop.watermark.due(standing.due)
+        if after != before or woken or any(standing.due) or not loop.policy_known:
             loop.policy_known = True
-            if standing.due:
-                loop.look_from_the_beginning()
             loop.bell.ring()
 
     def _warn(self, waiting: list[str]) -> None:

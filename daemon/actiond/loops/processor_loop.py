@@ -73,12 +73,12 @@ class ProcessorLoop:
         self.policy_known = False  # overrides were read: before that nothing may be claimed
         self.brakes = Brakes()
         self.opening = Opening(world.clock)
+        self.watermark = Watermark()
         self.steps = 0  # proof of progress
         self.trouble: str | None = None
         self._store = store
         self._doorbell = doorbell
         self._world = world
-        self._watermark = Watermark()
         self._suspects_left = False  # where the last claim looked, maybe
         self._asking = False  # a claim is under way
         self._lost_run = 0  # a claim whose answer was lost
@@ -115,10 +115,6 @@ class ProcessorLoop:
     def claiming(self) -> bool:
         """Rows may be ours that nobody here has seen yet."""
         return self._asking or self._lost_run != 0
-
-    def look_from_the_beginning(self) -> None:
-        """Rows lie behind the watermark: a rescue, a poll that found some."""
-        self._watermark.forget(at_once=True)
 
     def breaker_stands(self, left_s: float | None) -> None:
         """What the database says of the breaker: what is left of its pause, None = closed."""
@@ -210,8 +206,8 @@ class ProcessorLoop:
         due_at, outcomes = None if policy.run_on_insert else self.woken_at, self.writer.waiting
         with self.crew.asking() as suspects:
             if suspects and self._suspects_left:
-                self._watermark.forget(at_once=True)
-            times, ids, whole = self._watermark.begin(asked_s)
+                self.watermark.forget(at_once=True)
+            times, ids, whole = self.watermark.begin(asked_s)
             claim = Claim(self.name, wanted, pace.LEVELS, times, ids, due_at, suspects)
             answer = await self._send(claim)
             if self._world.cut_off or answer.daemon != self._store.daemon:
@@ -228,13 +224,13 @@ class ProcessorLoop:
                     self.crew.put_back()
         self._suspects_left = not suspects or any(row.crashes for row in answer.rows)
         short = len(answer.rows) < (wanted if answer.allowed is None else answer.allowed)
-        self._watermark.claimed(answer.rows, time.monotonic(), short=short, outcomes=outcomes)
+        self.watermark.claimed(answer.rows, time.monotonic(), short=short, outcomes=outcomes)
         self._not_before_s = 0.0
         if short and answer.rows:
             await anyio.lowlevel.checkpoint()  # no more wait there: what came begins before the next look
         if short and not whole:
-            self._watermark.forget()
-            if self._watermark.owed_in_s(time.monotonic()) == 0:
+            self.watermark.forget()
+            if self.watermark.owed_in_s(time.monotonic()) == 0:
                 return 0.0
             self._world.poll_soon()
         if self.brakes.left_s is not None:
@@ -272,7 +268,7 @@ class ProcessorLoop:
                 return self._arming.again_s()
         self._arming.over()
         due_s = await self._store.next_due_s(self.name) if self.crew.policy.run_on_insert else None
-        times_s = (due_s, self._watermark.owed_in_s(time.monotonic()), self._flush_in_s(), self.writer.again_s)
+        times_s = (due_s, self.watermark.owed_in_s(time.monotonic()), self._flush_in_s(), self.writer.again_s)
         return min((s for s in times_s if s is not None), default=None)
 
     async def _recover(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from actiond.postgres.connection import Pool
 from actiond.postgres.statements import Statements
 from actiond.rules import flags
+from actiond.rules.pace import LEVELS
+from actiond.rules.watermark import Mark
 from actiond.words import json_text
 
 
@@ -20,7 +22,7 @@ class Standing:
     overrides: dict[str, Any]  # knob -> value, None = as declared; durations in seconds
     uses: str | None = None  # a built-in this processor is made of
     woken_at: datetime | None = None
-    due: bool = False
+    due: Sequence[Mark | None] = (None,) * len(LEVELS)  # the first row of each level that is due
     breaker_left_s: float | None = None  # of the pause of an open breaker; None = closed
 
 
@@ -87,7 +89,8 @@ class ProcessorStore:
 def _standing(row: Any) -> Standing:
     overrides = dict(row)
     config = overrides.pop("config")
-    for name in ("name", "uses", "woken_at", "due", "breaker_left_s", "settings", "now", "queue"):
+    for name in ("name", "uses", "woken_at", "due_times", "due_ids", "breaker_left_s", "settings", "now", "queue"):
         overrides.pop(name)
     overrides["config"] = json_text.loads_or_none(config)
-    return Standing(overrides, row["uses"], row["woken_at"], row["due"], row["breaker_left_s"])
+    due = [None if at is None else (at, id_) for at, id_ in zip(row["due_times"], row["due_ids"], strict=True)]
+    return Standing(overrides, row["uses"], row["woken_at"], due, row["breaker_left_s"])

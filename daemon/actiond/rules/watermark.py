@@ -16,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from actiond.rules.pace import LEVELS
 from actiond.words.claimed import ClaimedRow
 
-BEGINNING = (datetime(2000, 1, 1, tzinfo=UTC), 0)  # the constraint on next_eligible_at allows nothing earlier
+Mark = tuple[datetime, int]  # next_eligible_at, id
+
+BEGINNING: Mark = (datetime(2000, 1, 1, tzinfo=UTC), 0)  # the constraint on next_eligible_at allows nothing earlier
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AT_MOST_EVERY_S = 1.0  # a look from the beginning that nobody asked for
 SHARE, SLOW_SHARE = 10, 200  # one that took t is repeated after so many t; one that is slow, even if somebody asks
@@ -41,6 +43,11 @@ class Watermark:
         self._owed = True
         if at_once:
             self._not_before_s = 0.0
+
+    def due(self, firsts: Sequence[Mark | None]) -> None:
+        """The first row of each level that is due, None = none: if it lies behind the mark, look there at once."""
+        if any(first is not None and first < mark for first, mark in zip(firsts, self._reached, strict=True)):
+            self.forget(at_once=True)
 
     def owed_in_s(self, now_s: float) -> float | None:
         """Until the look from the beginning that is due; None: none is."""

@@ -50,7 +50,7 @@ class Hearing:
     def look_again(self) -> None:
         """Every processor, from the beginning."""
         for loop in self._loops.values():
-            loop.look_from_the_beginning()
+            loop.watermark.forget(at_once=True)
             loop.bell.ring()
 
     def heard(self, channel: str, payload: str) -> None:
