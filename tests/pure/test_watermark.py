@@ -148,9 +148,11 @@ def test_a_first_row_that_is_due_behind_the_mark_is_one_that_lies_there() -> Non
     mark = a_slow_watermark()
     at_the_mark = (LONG_AGO + timedelta(minutes=3), 7)
     mark.forget()
-    mark.due([None, None, at_the_mark, None])
+    mark.due([None, None, at_the_mark, None], mark.reached)
     assert mark.owed_in_s(2.0) != 0
-    mark.due([None, None, (at_the_mark[0], 6), None])
+    mark.due([None, None, (at_the_mark[0], 6), None], [BEGINNING] * 4)  # it was no further when that was seen
+    assert mark.owed_in_s(2.0) != 0
+    mark.due([None, None, (at_the_mark[0], 6), None], mark.reached)
     assert mark.owed_in_s(2.0) == 0
 
 

@@ -140,6 +140,10 @@ class Process:
         for part in (self.main, self.aside):
             self.loop.release(part)
 
+    def waiting(self) -> bool:
+        """For its session, or for the answer to a claim: until then it is asleep, or peers count on it in vain."""
+        return not self.switches.listening or any(loop.claiming for loop in self.loops.values())
+
     def in_hand(self) -> list[str]:
         """What it has not let go of, in words."""
         found = []

@@ -228,9 +228,9 @@ class World:
         await asyncio.gather(*self._stops)
         while any(not run.finished for run in server.store.runs.values()) and self.loop.now_s < quiet_s:
             await self.loop.pass_time(0.25)
-        while deaf := [process.name for process in self.living if not process.switches.listening]:
-            if self.loop.now_s > quiet_s:  # it waited for an answer that the storm had swallowed, and went on waiting
-                raise Red(f"{deaf} do not listen")
+        while waiting := [process.name for process in self.living if process.waiting()]:
+            if self.loop.now_s > quiet_s:
+                raise Red(f"{waiting} still wait for what the storm has swallowed")
             await self.loop.pass_time(0.25)
 
     async def _probe(self) -> None:

@@ -54,6 +54,7 @@ class PolicyLoop:
         self._served: tuple[int, list[str]] = (0, [])  # daemon, names: what the row of this daemon says
         self._again_s = 0.0  # the earliest that somebody who asks gets a poll
         self._soon: asyncio.TimerHandle | None = None
+        self._polling = self._asked = False
         world.poll_soon = self._poll_soon
 
     async def run(self) -> None:
@@ -67,7 +68,9 @@ class PolicyLoop:
 
     def _poll_soon(self) -> None:
         """A loop does not look from the beginning just now: so this one does, for a tenth of the time at most."""
-        if self._soon is None:
+        if self._polling:  # it may have looked already
+            self._asked = True
+        elif self._soon is None:
             wait_s = max(0.0, self._again_s - time.monotonic())
             self._soon = asyncio.get_running_loop().call_later(wait_s, self._poll_now)
 
@@ -78,6 +81,17 @@ class PolicyLoop:
     async def step(self) -> float:
         """One poll; how long until the next."""
         self.steps += 1
+        self._polling = True
+        try:
+            return await self._poll()
+        finally:
+            self._polling = False
+            if self._asked:
+                self._asked = False
+                self._poll_soon()
+
+    async def _poll(self) -> float:
+        reached = {name: list(loop.watermark.reached) for name, loop in self._loops.items()}
         wakes, self._wakes = self._wakes, set()
         asked_s = time.monotonic()
         try:
@@ -97,6 +111,9 @@ class PolicyLoop:
             self._world.counts.troubles["poll"] += 1
             log.warning(LogLine.CONNECTION_LOST, connection="poll", error=in_words(error), retry_in_s=1.0)
             return min(1.0, self._interval_s)
+        for name, marks in reached.items():
+            if name in poll.processors and name in self._loops:
+                self._loops[name].watermark.due(poll.processors[name].due, marks)
         self._apply(poll, asked_s)
         self._warn(waiting)
         return self._interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - so that daemons do not poll in step
@@ -161,7 +178,6 @@ class PolicyLoop:
             loop.brakes.new_policy()
         if not loop.brakes.overtaken(asked_s, standing.breaker_left_s):
             loop.breaker_stands(standing.breaker_left_s)
-        loop.watermark.due(standing.due)
         if after != before or woken or any(standing.due) or not loop.policy_known:
             loop.policy_known = True
             loop.bell.ring()

@@ -44,9 +44,17 @@ class Watermark:
         if at_once:
             self._not_before_s = 0.0
 
-    def due(self, firsts: Sequence[Mark | None]) -> None:
-        """The first row of each level that is due, None = none: if it lies behind the mark, look there at once."""
-        if any(first is not None and first < mark for first, mark in zip(firsts, self._reached, strict=True)):
+    @property
+    def reached(self) -> Sequence[Mark]:
+        """The furthest of each level that was claimed."""
+        return self._reached
+
+    def due(self, firsts: Sequence[Mark | None], reached: Sequence[Mark]) -> None:
+        """The first row of each level that is due, None = none, and what was reached before somebody looked for it.
+
+        If it lay behind that, it is looked for at once.
+        """
+        if any(first is not None and first < mark for first, mark in zip(firsts, reached, strict=True)):
             self.forget(at_once=True)
 
     def owed_in_s(self, now_s: float) -> float | None:
