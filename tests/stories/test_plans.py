@@ -99,7 +99,7 @@ async def test_every_row_becomes_an_action_by_the_mapping_or_by_name(db, conn, s
     said = await planned(db, "run", "by name", code=1)
     assert (
         said.line
-        == f"actiond: run {id_} of plan 'by name' is still open: `actiond plan runs by name` shows how far it is"
+        == f"actiond: run {id_} of plan 'by name' is still open: `actiond plan runs 'by name'` shows how far it is"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Any
 
@@ -99,7 +100,7 @@ def run(name: str, wait: bool, dsn: str | None, as_json: bool) -> None:
         if as_json:
             output.print_json({"run": id_})
         else:
-            say.line(f"run {id_} of {name}: `actiond plan runs {name}` shows how far it is")
+            say.line(f"run {id_} of {name}: `actiond plan runs {shlex.quote(name)}` shows how far it is")
         return
     last = ask(dsn, lambda c: _waited(c, name, quiet=as_json or not sys.stderr.isatty()))
     if as_json:

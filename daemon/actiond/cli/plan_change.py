@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,7 +143,7 @@ def _tell(done: str, row: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.print_json({done: row["name"], "edition": row["edition"]})
     else:
-        say.line(f"{done}: {row['name']}; `actiond plan preview {row['name']}` shows what a run would do")
+        say.line(f"{done}: {row['name']}; `actiond plan preview {shlex.quote(row['name'])}` shows what a run would do")
     if not row["known"]:
         say.line(f"no processor {row['processor']!r} is known yet: is the name right?", err=True)
 

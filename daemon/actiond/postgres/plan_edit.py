@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +92,13 @@ async def run(connection: Connection, name: str) -> int:
     """Run it now: the id of the run, which is an action."""
     row = await the_one(connection, name)
     if not row["enabled"]:
-        raise OperatorError(f"plan {name!r} is off: `actiond plan enable {name}` switches it on")
+        raise OperatorError(f"plan {name!r} is off: `actiond plan enable {shlex.quote(name)}` switches it on")
     if not row["flag_on"]:
         raise OperatorError(f"the flag {row['flag']!r} of plan {name!r} is off: `actiond flag on {row['flag']}`")
     if row["running"] is not None and row["overlap"] == "skip":
         raise OperatorError(
-            f"run {row['running']} of plan {name!r} is still open: `actiond plan runs {name}` shows how far it is"
+            f"run {row['running']} of plan {name!r} is still open: "
+            f"`actiond plan runs {shlex.quote(name)}` shows how far it is"
         )
     id_: int = await connection.fetchval(_sql["plan_run"], name)
     return id_

@@ -177,7 +177,7 @@ def _window_closed(id_: int, facts: Facts) -> tuple[str, str]:
 def _not_woken(id_: int, facts: Facts) -> tuple[str, str]:
     last = "it never was" if facts["woken_at"] is None else f"the last wake was {_ago(facts, 'woken_at')}"
     said = f"{facts['processor']!r} runs only when it is woken (run_on_insert is off); {last}"
-    return said, f"wake it: `actiond wake {facts['processor']}`"
+    return said, f"wake it: `actiond wake {shlex.quote(facts['processor'])}`"
 
 
 def _breaker(id_: int, facts: Facts) -> tuple[str, str]:
