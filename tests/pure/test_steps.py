@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -89,3 +90,8 @@ def test_steps_need_names_of_their_own(of: list[Step]) -> None:
 def test_a_step_without_work_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="execute"):
         Step()  # type: ignore[abstract]
+
+
+def test_what_is_said_of_it_names_the_place_where_it_stands() -> None:
+    line = inspect.stack()[0].lineno + 1
+    assert steps("walk", [Begin()]).where == f"{__file__}:{line}"

@@ -56,7 +56,7 @@ class Processor:
     payload: TypeAdapter[Any] | None = None  # None: JSON as it is
     versions: Versions | None = None  # of the model of payloads
     encryption: Encryption | None = None  # of fields of it
-    where: str = ""  # file:line of the handler
+    where: str = ""  # file:line of the handler, or of its declaration
     built_in: Policy = field(default_factory=Policy)
     on_error: ErrorPolicy = PLAIN
     isolate: bool = False  # may be called again in halves when it raises
@@ -201,8 +201,7 @@ def declare(
     frame: types.FrameType | None = None,
 ) -> Processor:
     """The decorators' work; `knobs` and what `Says` has. ProcessorInvalid with file and line for whatever is wrong."""
-    code = getattr(written(handler), "__code__", None)
-    where = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
+    where = _where(written(handler), frame)
     says = Says(**{word: knobs[word] for word in _SAID if word in knobs})
     try:
         if not is_name(name):
@@ -234,6 +233,14 @@ def declare(
     except ProcessorInvalid as wrong:
         said = " ".join(" ".join(map(str, wrong.args)).split())
         raise ProcessorInvalid(f"{name!r} at {where}: {said}") from None
+
+
+def _where(handler: Handler, frame: types.FrameType | None) -> str:
+    """The file and line of a handler; of one that was made elsewhere, as that of `steps`, where it is declared."""
+    code = getattr(handler, "__code__", None)
+    if frame is not None and (code is None or code.co_filename != frame.f_code.co_filename):
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)
 
 
 def is_name(name: object) -> bool:
