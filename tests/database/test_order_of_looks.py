@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 from anyio.lowlevel import checkpoint
@@ -95,3 +96,26 @@ async def test_where_looks_from_the_beginning_are_slow_the_poll_finds_it(conn, p
     await policy.step()
     await looks(daemon)
     assert daemon.got[-1][0] == old
+
+
+async def test_what_rang_before_a_look_is_no_reason_for_another(pool) -> None:
+    loop = Daemon(pool, 1, Policy()).loop
+    looked: list[str] = []
+
+    async def step() -> float | None:
+        looked.append("look")
+        if len(looked) in (1, 3):
+            loop.bell.ring()  # a call ends meanwhile
+        return 0.0 if len(looked) == 1 else None
+
+    loop.step = step  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(loop.run)
+        for _ in range(20):
+            await checkpoint()
+        assert len(looked) == 2
+        loop.bell.ring()
+        for _ in range(20):
+            await checkpoint()
+        assert len(looked) == 4, "what rang while it looked and found nothing"
+        tasks.cancel_scope.cancel()

@@ -19,11 +19,15 @@ class Bell:
         """Look again."""
         self._rung.set()
 
+    def clear(self) -> None:
+        """A look begins, and sees everything rung before it."""
+        if self._rung.is_set():
+            self._rung = anyio.Event()
+
     async def wait(self, at_most_s: float | None = None) -> bool:
         """Until it rings or the time is over; True if it rang."""
         with anyio.move_on_after(at_most_s):
             await self._rung.wait()
         rung = self._rung.is_set()
-        if rung:
-            self._rung = anyio.Event()
+        self.clear()
         return rung

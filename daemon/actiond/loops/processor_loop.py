@@ -91,9 +91,10 @@ class ProcessorLoop:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            if (
-                wait_s := await self.step()
-            ) != 0:  # else the next claim is sent before what a full one brought begins to run
+            wait_s = await self.step()
+            if wait_s == 0:
+                self.bell.clear()  # the next claim is sent before what a full one brought begins to run
+            else:
                 await self.bell.wait(wait_s)
 
     async def step(self) -> float | None:
@@ -263,6 +264,7 @@ class ProcessorLoop:
             sentinel, bell = await self._doorbell.take(self.name)
             if bell:
                 log.debug(LogLine.DOORBELL_ARMED, processor=self.name)
+                self.watermark.forget()
                 return 0.0  # one more claim, now that the bell is held
             if sentinel:
                 return self._arming.again_s()
