@@ -302,7 +302,8 @@ class Sleeper:
         self.asking = Suspects().asking
         self.bell = Bell()
         store = store_of(pool, number)
-        self.loop = ProcessorLoop(self, WriteBack(store, "p"), store, self, World(listening=True), self.bell)  # type: ignore[arg-type]
+        world = World(listening=True, poll_soon=self.look)
+        self.loop = ProcessorLoop(self, WriteBack(store, "p"), store, self, world, self.bell)  # type: ignore[arg-type]
         self.loop.policy_known = True
         self.presence: Any = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -310,6 +311,11 @@ class Sleeper:
     def heard(self, channel: str, payload: str) -> None:
         if channel == WAKE:
             self.bell.ring()
+
+    def look(self) -> None:
+        """What the poll has done that a loop asks for where looks from the beginning are slow, as on a busy machine."""
+        self.loop.watermark.forget(at_once=True)
+        self.bell.ring()
 
     def add(self, run_id: int, rows: list[Any], probe: bool = False) -> None:
         self.claimed.update(row.related for row in rows)
